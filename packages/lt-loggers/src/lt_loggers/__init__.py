@@ -1,0 +1,3 @@
+"""CSV and TensorBoard loggers with one step axis."""
+
+__version__ = "0.1.0"
