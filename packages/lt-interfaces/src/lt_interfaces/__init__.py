@@ -5,8 +5,8 @@ from lt_interfaces.checkpoint import Checkpoint
 from lt_interfaces.engine import Engine
 from lt_interfaces.errors import CheckpointError, CorruptCheckpoint, MisconfigurationException, UnsafeCheckpoint
 from lt_interfaces.logger import Logger
-from lt_interfaces.module_hooks import CALLBACK_HOOKS, MODULE_HOOKS, ModuleHooks
-from lt_interfaces.names import nearest, did_you_mean
+from lt_interfaces.module_hooks import CALLBACK_HOOKS, MODULE_HOOKS, ModuleHooks, default_hook, is_overridden
+from lt_interfaces.names import did_you_mean, nearest
 from lt_interfaces.rank import log, rank_zero_info, rank_zero_only, rank_zero_warn
 from lt_interfaces.recorder import Recorder
 from lt_interfaces.stage import Progress, Stage
@@ -32,7 +32,9 @@ __all__ = [
     "Stateful",
     "Trainer",
     "UnsafeCheckpoint",
+    "default_hook",
     "did_you_mean",
+    "is_overridden",
     "log",
     "nearest",
     "rank_zero_info",

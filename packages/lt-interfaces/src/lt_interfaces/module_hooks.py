@@ -1,8 +1,14 @@
-"""The hooks of a module, and the list of all hook names, derived here and nowhere typed again."""
+"""The hooks of a module, the list of all hook names, and what it means to override one.
 
-from typing import Any
+The names are derived from the two classes of hooks and nowhere typed again.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from lt_interfaces.callback import Callback
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class ModuleHooks:
@@ -117,8 +123,23 @@ class ModuleHooks:
         """Read from a checkpoint before the rest of it is restored."""
 
 
+def default_hook(function: F) -> F:
+    """Mark a base class's own implementation, so that `is_overridden` is False for it."""
+    function.__lt_default__ = True  # type: ignore[attr-defined]
+    return function
+
+
+def is_overridden(obj: Any, name: str) -> bool:
+    """True if `obj` has a method `name` that is not a marked default; works for any class, mocks and partials too."""
+    method = getattr(obj, name, None)
+    return callable(method) and not getattr(getattr(method, "__func__", method), "__lt_default__", False)
+
+
 def _hooks(owner: type) -> tuple[str, ...]:
-    return tuple(n for n, v in vars(owner).items() if callable(v) and not n.startswith("_") and "state_dict" not in n)
+    found = {n: v for n, v in vars(owner).items() if callable(v) and not n.startswith("_")}
+    for method in found.values():
+        default_hook(method)
+    return tuple(n for n in found if "state_dict" not in n)
 
 
 CALLBACK_HOOKS = _hooks(Callback)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lt_interfaces.stage import Progress, Stage
@@ -21,6 +22,8 @@ class Trainer(Protocol):
     callbacks: list[Any]
     loggers: list[Any]
     optimizers: list[Any]
+    """The optimizers as torch made them; `lightning_optimizers` are the same as the trainer steps them."""
+    lightning_optimizers: list[Any]
     lr_scheduler_configs: list[Any]
     datamodule: Any
     default_root_dir: str
@@ -85,6 +88,9 @@ class Trainer(Protocol):
 
     def remove_checkpoint(self, filepath: Any) -> None:
         """Delete a checkpoint that this run wrote."""
+
+    def log_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Send a record to all loggers now, with the run's `epoch` and step."""
 
     def agree(self, decision: bool) -> bool:
         """True on all ranks if it is True on any."""
