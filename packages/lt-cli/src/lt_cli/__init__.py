@@ -1,3 +1,22 @@
 """Command line over any Trainer, module and data module."""
 
+from lt_cli.argparse_arguments import (
+    add_argparse_args,
+    env_arguments,
+    from_argparse_args,
+    get_init_arguments_and_types,
+    parse_argparser,
+)
+from lt_cli.command import Command, main
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "Command",
+    "add_argparse_args",
+    "env_arguments",
+    "from_argparse_args",
+    "get_init_arguments_and_types",
+    "main",
+    "parse_argparser",
+]

@@ -1,3 +1,19 @@
-"""CSV and TensorBoard loggers with one step axis."""
+"""CSV and TensorBoard loggers with one step axis; torch is needed by neither the package nor the CSV logger."""
+
+from lt_loggers.csv_logger import CSVLogger
+from lt_loggers.dummy import DummyLogger
+from lt_loggers.hparams import load_hparams_from_yaml, save_hparams_to_yaml
+from lt_loggers.logger import DummyExperiment, Logger
+from lt_loggers.tensorboard_logger import TensorBoardLogger
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "CSVLogger",
+    "DummyExperiment",
+    "DummyLogger",
+    "Logger",
+    "TensorBoardLogger",
+    "load_hparams_from_yaml",
+    "save_hparams_to_yaml",
+]

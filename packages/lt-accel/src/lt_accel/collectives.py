@@ -1,0 +1,72 @@
+"""Exchange between processes of numbers, tensors and other objects in any nesting."""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+_OPERATIONS = {"sum": "SUM", "mean": "SUM", "avg": "SUM", "min": "MIN", "max": "MAX"}
+
+
+def check_operation(reduce_op: str) -> str:
+    """The operation's name, if it is one."""
+    name = str(reduce_op).lower()
+    if name not in _OPERATIONS:
+        raise ValueError(f"`reduce_op` must be 'mean', 'sum', 'min' or 'max', got {reduce_op!r}. Pass one of these.")
+    return name
+
+
+def all_reduce(data: Any, reduce_op: str, device: torch.device, group: Any = None) -> Any:
+    """Each number and tensor, reduced over the ranks; everything else as it is on this rank."""
+    name = check_operation(reduce_op)
+
+    def reduce(value: Any) -> Any:
+        if not isinstance(value, (Tensor, int, float)):
+            return value
+        tensor = _on_device(value, device).clone()
+        if name in ("mean", "avg") and not (tensor.is_floating_point() or tensor.is_complex()):
+            tensor = tensor.to(torch.get_default_dtype())
+        dist.all_reduce(tensor, getattr(dist.ReduceOp, _OPERATIONS[name]), group=group)
+        if name in ("mean", "avg"):
+            tensor /= dist.get_world_size(group)
+        return tensor.to(value.device) if isinstance(value, Tensor) else tensor
+
+    return tree_map(reduce, data)
+
+
+def all_gather(data: Any, device: torch.device, group: Any = None, sync_grads: bool = False) -> Any:
+    """Each number and tensor with a new first dimension, one entry per rank; other objects as lists."""
+
+    def gather(value: Any) -> Any:
+        if not isinstance(value, (Tensor, int, float)):
+            objects: list[Any] = [None] * dist.get_world_size(group)
+            dist.all_gather_object(objects, value, group=group)
+            return objects
+        tensor = _on_device(value, device).contiguous()
+        if sync_grads and tensor.requires_grad:
+            from torch.distributed.nn.functional import all_gather as gather_with_grad
+
+            stacked = torch.stack(gather_with_grad(tensor, group))
+        else:
+            parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size(group))]
+            dist.all_gather(parts, tensor.detach(), group=group)
+            stacked = torch.stack(parts)
+        return stacked.to(value.device) if isinstance(value, Tensor) else stacked
+
+    return tree_map(gather, data)
+
+
+def broadcast(obj: Any, src: int) -> Any:
+    """The object of rank `src`."""
+    box = [obj]
+    dist.broadcast_object_list(box, src)
+    return box[0]
+
+
+def _on_device(value: Tensor | int | float, device: torch.device) -> Tensor:
+    """Where the group can exchange it: CPU tensors stay, since every group of ours can."""
+    if isinstance(value, Tensor):
+        return value
+    return torch.tensor(value, device=device)

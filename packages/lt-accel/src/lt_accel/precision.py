@@ -1,0 +1,271 @@
+"""Numeric precision: what dtype parameters have, what dtype is computed in, and how fp16 gradients are scaled.
+
+| name       | parameters | computed in       | gradients scaled |
+|------------|------------|-------------------|------------------|
+| 32-true    | float32    | float32           | no               |
+| 64-true    | float64    | float64           | no               |
+| 16-true    | float16    | float16           | no               |
+| bf16-true  | bfloat16   | bfloat16          | no               |
+| 16-mixed   | float32    | float16 autocast  | yes              |
+| bf16-mixed | float32    | bfloat16 autocast | no               |
+
+All of them run on the CPU as well, 16-mixed included: slow there, but the same arithmetic as on a GPU.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any
+from weakref import WeakSet
+
+import torch
+from lt_interfaces import MisconfigurationException, did_you_mean
+from torch import Tensor, nn
+
+from lt_accel.transfer import cast_floats
+
+
+class Precision:
+    """Full precision, "32-true": nothing is cast. Subclass it to make another; override what differs."""
+
+    precision = "32-true"
+    param_dtype: torch.dtype = torch.float32
+    compute_dtype: torch.dtype = torch.float32
+    scaler: Any = None
+
+    def convert_module(self, module: nn.Module) -> nn.Module:
+        """The module with its parameters in `param_dtype`."""
+        return module
+
+    def convert_input(self, data: Any) -> Any:
+        """What the forward pass is given."""
+        return data
+
+    def convert_output(self, data: Any) -> Any:
+        """What leaves the forward pass of a hand-written loop."""
+        return data
+
+    def forward_context(self) -> AbstractContextManager[Any]:
+        """The context of a forward pass and its loss."""
+        return nullcontext()
+
+    def module_init_context(self) -> AbstractContextManager[Any]:
+        """The context in which modules are made."""
+        return self.tensor_init_context()
+
+    def tensor_init_context(self) -> AbstractContextManager[Any]:
+        """The context in which tensors are made."""
+        return nullcontext()
+
+    def bind(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function as it runs in this precision; the function itself if nothing is to be done."""
+        kind = type(self)
+        if kind.forward_context is Precision.forward_context and kind.convert_input is Precision.convert_input:
+            return function
+        context, convert = self.forward_context, self.convert_input
+        if kind.convert_input is Precision.convert_input:
+
+            def run(*args: Any, **kwargs: Any) -> Any:
+                with context():
+                    return function(*args, **kwargs)
+        else:
+
+            def run(*args: Any, **kwargs: Any) -> Any:
+                with context():
+                    return function(*convert(args), **convert(kwargs))
+
+        return run
+
+    def scale(self, loss: Tensor) -> Tensor:
+        """The loss as backward must see it."""
+        return loss
+
+    def backward(self, tensor: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Gradients of the scaled loss."""
+        self.scale(tensor).backward(*args, **kwargs)
+
+    def unscale_gradients(self, optimizer: Any) -> None:
+        """Gradients in true size; a second call in the same step does nothing."""
+
+    def optimizer_step(self, optimizer: Any, closure: Callable[[], Any] | None = None) -> bool:
+        """Step; False if gradients were infinite and the step was left out."""
+        if closure is None:
+            optimizer.step()
+        else:
+            optimizer.step(closure)
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        """The scaler's state, if there is one."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a saved state."""
+
+    def teardown(self) -> None:
+        """Let go of what was set."""
+
+
+class MixedPrecision(Precision):
+    """float32 parameters, 16-bit arithmetic; "16-mixed" scales the loss and leaves out steps that overflow."""
+
+    def __init__(self, precision: str, device: str, scaler: Any = None) -> None:
+        if precision not in ("16-mixed", "bf16-mixed"):
+            raise ValueError(
+                f"`precision` of MixedPrecision must be '16-mixed' or 'bf16-mixed', got {precision!r}. "
+                + did_you_mean(precision, ("16-mixed", "bf16-mixed"))
+            )
+        if precision == "bf16-mixed" and scaler is not None:
+            raise ValueError("`scaler` has nothing to do in 'bf16-mixed'. Leave it out or use precision='16-mixed'.")
+        self.precision = precision
+        self.device_type = torch.device(device).type
+        self.compute_dtype = torch.float16 if precision == "16-mixed" else torch.bfloat16
+        self.scaler = torch.amp.GradScaler(self.device_type) if scaler is None and precision == "16-mixed" else scaler
+        self._unscaled: set[int] = set()
+        self._stepped: set[int] = set()
+        self._hooked: WeakSet[Any] = WeakSet()
+        self._took_step = True
+
+    def forward_context(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device_type, self.compute_dtype)
+
+    def convert_output(self, data: Any) -> Any:
+        return cast_floats(data, torch.get_default_dtype())
+
+    def scale(self, loss: Tensor) -> Tensor:
+        if self.scaler is None:
+            return loss
+        self._update()
+        scaled: Tensor = self.scaler.scale(loss)
+        return scaled
+
+    def unscale_gradients(self, optimizer: Any) -> None:
+        if self.scaler is not None and id(optimizer) not in self._unscaled and _has_gradients(optimizer):
+            self._unscaled.add(id(optimizer))
+            self.scaler.unscale_(optimizer)
+
+    def optimizer_step(self, optimizer: Any, closure: Callable[[], Any] | None = None) -> bool:
+        if self.scaler is None:
+            return super().optimizer_step(optimizer, closure)
+        if closure is not None:
+            if isinstance(optimizer, torch.optim.LBFGS):
+                raise MisconfigurationException(
+                    "`LBFGS` evaluates the loss several times a step, which scaled gradients do not allow. "
+                    "Use precision 'bf16-mixed' or '32-true'."
+                )
+            closure()
+        if id(optimizer) in self._stepped:
+            self._update()
+        if not _has_gradients(optimizer):
+            return super().optimizer_step(optimizer)
+        if optimizer not in self._hooked:
+            self._hooked.add(optimizer)
+            optimizer.register_step_post_hook(self._note_step)
+        self._took_step = False
+        self.scaler.step(optimizer)
+        self._stepped.add(id(optimizer))
+        return self._took_step
+
+    def _note_step(self, optimizer: Any, *_: Any) -> None:
+        # Fused optimizers are always called and leave the step out themselves, told by this attribute.
+        found = getattr(optimizer, "found_inf", None)
+        self._took_step = found is None or not found.item()
+
+    def _update(self) -> None:
+        """Adjust the scale, but not before all optimizers have stepped on gradients that it scaled."""
+        if self._stepped:
+            self.scaler.update()
+            self._stepped.clear()
+            self._unscaled.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        if self.scaler is None:
+            return {}
+        self._update()
+        state: dict[str, Any] = self.scaler.state_dict()
+        return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if self.scaler is not None and state_dict:
+            self.scaler.load_state_dict(state_dict)
+
+
+class _TruePrecision(Precision):
+    """One dtype for everything; what the user makes inside has it too."""
+
+    def __init__(self, precision: str, dtype: torch.dtype) -> None:
+        self.precision = precision
+        self.param_dtype = self.compute_dtype = dtype
+
+    def convert_module(self, module: nn.Module) -> nn.Module:
+        return module.to(self.param_dtype)
+
+    def convert_input(self, data: Any) -> Any:
+        return cast_floats(data, self.param_dtype)
+
+    def convert_output(self, data: Any) -> Any:
+        return cast_floats(data, torch.get_default_dtype())
+
+    def forward_context(self) -> AbstractContextManager[Any]:
+        return _default_dtype(self.param_dtype)
+
+    def tensor_init_context(self) -> AbstractContextManager[Any]:
+        return _default_dtype(self.param_dtype)
+
+
+class HalfPrecision(_TruePrecision):
+    """Everything in 16 bits: "16-true" or "bf16-true"; half the memory, no scaling."""
+
+    def __init__(self, precision: str = "16-true") -> None:
+        if precision not in ("16-true", "bf16-true"):
+            raise ValueError(
+                f"`precision` of HalfPrecision must be '16-true' or 'bf16-true', got {precision!r}. "
+                + did_you_mean(precision, ("16-true", "bf16-true"))
+            )
+        super().__init__(precision, torch.float16 if precision == "16-true" else torch.bfloat16)
+
+
+class DoublePrecision(_TruePrecision):
+    """Everything in 64 bits, complex numbers too: "64-true"."""
+
+    def __init__(self) -> None:
+        super().__init__("64-true", torch.float64)
+
+    def convert_module(self, module: nn.Module) -> nn.Module:
+        return module.double()
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _has_gradients(optimizer: Any) -> bool:
+    return any(p.grad is not None for group in optimizer.param_groups for p in group["params"])
+
+
+_MAKERS: dict[str, Callable[[str], Precision]] = {
+    "32-true": lambda device: Precision(),
+    "64-true": lambda device: DoublePrecision(),
+    "16-true": lambda device: HalfPrecision("16-true"),
+    "bf16-true": lambda device: HalfPrecision("bf16-true"),
+    "16-mixed": partial(MixedPrecision, "16-mixed"),
+    "bf16-mixed": partial(MixedPrecision, "bf16-mixed"),
+}
+_SHORT = {"32": "32-true", "64": "64-true", "16": "16-mixed", "bf16": "bf16-mixed"}
+
+
+def choose_precision(precision: Precision | str | int | None, device: torch.device) -> Precision:
+    """The object behind a name such as "bf16-mixed"; 16, "16" and "bf16" mean the mixed ones."""
+    if isinstance(precision, Precision):
+        return precision
+    name = "32-true" if precision is None else str(precision)
+    name = _SHORT.get(name, name)
+    if name not in _MAKERS:
+        raise ValueError(f"There is no precision {precision!r}. {did_you_mean(name, _MAKERS)}")
+    return _MAKERS[name](device.type)

@@ -1,0 +1,60 @@
+"""This process's membership in torch's default process group: joined, left and joined again, without port races.
+
+The store in which processes find each other is opened once and kept, and each joining uses keys of its own in it.
+"""
+
+import socket
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+_store: Any = None
+_joined = 0
+
+
+def host_store() -> Any:
+    """A store that this process serves, reachable from this machine only; its port is `.port`."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    return dist.TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach())
+
+
+def use_store(store: Any) -> None:
+    """Find the others in this store from now on; None forgets the one in use."""
+    global _store, _joined
+    _store, _joined = store, 0
+
+
+def join(
+    *, backend: str, rank: int, world_size: int, timeout: timedelta, address: str, port: int, hosted: bool
+) -> bool:
+    """Enter the default group; False if this process is in one already."""
+    global _store, _joined
+    if dist.is_initialized():
+        if dist.get_world_size() != world_size:
+            raise RuntimeError(
+                f"This process is in a group of {dist.get_world_size()}, and one of {world_size} was asked for. "
+                "Leave it with `torch.distributed.destroy_process_group()` or ask for as many devices."
+            )
+        return False
+    if _store is None and hosted:
+        _store = dist.TCPStore(address, port, is_master=False, timeout=timeout, wait_for_workers=False)
+    elif _store is None:
+        _store, _, _ = next(dist.rendezvous("env://", rank=rank, world_size=world_size, timeout=timeout))
+    store = dist.PrefixStore(f"lt-{_joined}", _store)
+    _joined += 1
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
+    return True
+
+
+def leave() -> None:
+    """Leave the default group, if this process is in one."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def default_backend(device: torch.device) -> str:
+    """Groups can always exchange CPU tensors, so that flags need no GPU."""
+    return {"cuda": "cpu:gloo,cuda:nccl", "xpu": "cpu:gloo,xpu:xccl"}.get(device.type, "cpu:gloo")

@@ -1,0 +1,207 @@
+"""The same module on every rank, gradients averaged: torch's DistributedDataParallel."""
+
+import inspect
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from lt_interfaces import MisconfigurationException, did_you_mean
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from lt_accel import collectives, process_group
+from lt_accel.accelerators import Accelerator
+from lt_accel.environments import ClusterEnvironment
+from lt_accel.registry import StrategyRegistry
+from lt_accel.strategies.strategy import Strategy
+
+_START_METHODS = ("popen", "spawn", "fork", "forkserver")
+
+
+class DDPStrategy(Strategy):
+    """Data parallel training; further keywords go to `DistributedDataParallel`.
+
+    `start_method` says how processes come to be where no launcher did it: "popen" runs the command line again, the
+    others of `multiprocessing` start a function.
+    """
+
+    distributed = True
+
+    def __init__(
+        self,
+        *,
+        process_group_backend: str | None = None,
+        timeout: timedelta | None = timedelta(minutes=30),
+        start_method: str = "popen",
+        ddp_comm_state: Any = None,
+        ddp_comm_hook: Callable[..., Any] | None = None,
+        ddp_comm_wrapper: Callable[..., Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if start_method not in _START_METHODS:
+            raise ValueError(f"There is no `start_method` {start_method!r}. {did_you_mean(start_method, _START_METHODS)}")
+        known = set(inspect.signature(DistributedDataParallel).parameters) - {"module", "device_ids", "output_device"}
+        for name in kwargs:
+            if name not in known:
+                raise TypeError(f"`DDPStrategy` takes no argument `{name}`. {did_you_mean(name, known)}")
+        self.start_method = start_method
+        self.process_group_backend = process_group_backend
+        self.timeout = timeout or timedelta(minutes=30)
+        self._hook = (ddp_comm_state, ddp_comm_hook, ddp_comm_wrapper)
+        self._kwargs = kwargs
+        self._owns_group = False
+        self._active: _Redirect | None = None
+        self._unchecked: list[_Redirect] = []
+
+    def connect(
+        self, accelerator: Accelerator, devices: list[torch.device], num_nodes: int, environment: ClusterEnvironment
+    ) -> None:
+        if devices[0].type == "mps" and (len(devices) > 1 or num_nodes > 1):
+            raise MisconfigurationException(
+                "`strategy='ddp'` cannot use MPS, which no communication library supports. Pass `accelerator='cpu'`."
+            )
+        self.accelerator, self.environment = accelerator, environment
+        self._devices, self.num_processes, self.num_nodes = devices, len(devices), num_nodes
+        environment.validate_settings(len(devices), num_nodes)
+        self._place(environment)
+
+    def _place(self, environment: ClusterEnvironment) -> None:
+        self.world_size = environment.world_size()
+        self.global_rank, self.local_rank = environment.global_rank(), environment.local_rank()
+        self.node_rank = environment.node_rank()
+        self.device = self._devices[self.local_rank]
+
+    def join(self) -> None:
+        assert self.environment is not None
+        self._place(self.environment)
+        super().join()
+        self._owns_group = process_group.join(
+            backend=self.process_group_backend or process_group.default_backend(self.device),
+            rank=self.global_rank,
+            world_size=self.world_size,
+            timeout=self.timeout,
+            address=self.environment.main_address,
+            port=self.environment.main_port,
+        )
+
+    def leave(self) -> None:
+        if self._owns_group:
+            process_group.leave()
+            self._owns_group = False
+        self._active = None
+        self._unchecked.clear()
+        super().leave()
+
+    def wrap(self, module: nn.Module) -> Callable[..., Any] | None:
+        if not any(p.requires_grad for p in module.parameters()):
+            for tensor in [*module.parameters(), *module.buffers()]:
+                dist.broadcast(tensor.detach(), 0)
+            return None
+        redirect = _Redirect(module, self)
+        redirect.ddp = DistributedDataParallel(redirect, **self._kwargs)
+        state, hook, wrapper = self._hook
+        if hook is not None:
+            redirect.ddp.register_comm_hook(state, hook if wrapper is None else wrapper(hook))
+        if not (redirect.ddp.find_unused_parameters or redirect.ddp.static_graph):
+            self._unchecked.append(redirect)
+        return redirect.run
+
+    def before_backward(self, loss: Tensor) -> None:
+        if self._active is not None:
+            self._active.prepare(loss)
+
+    def after_backward(self) -> None:
+        if self._unchecked:
+            self._unchecked = [r for r in self._unchecked if not r.check_gradients()]
+
+    def no_backward_sync(self, wrapped: Any) -> AbstractContextManager[Any]:
+        return wrapped.__self__.ddp.no_sync()  # type: ignore[no-any-return]
+
+    def barrier(self, name: str | None = None) -> None:
+        dist.barrier(device_ids=[self.device.index] if self.device.type == "cuda" else None)
+
+    def broadcast(self, obj: Any, src: int = 0) -> Any:
+        return collectives.broadcast(obj, src)
+
+    def all_reduce(self, data: Any, reduce_op: str = "mean", group: Any = None) -> Any:
+        return collectives.all_reduce(data, reduce_op, self.device, group)
+
+    def all_gather(self, data: Any, group: Any = None, sync_grads: bool = False) -> Any:
+        return collectives.all_gather(data, self.device, group, sync_grads)
+
+
+class _Redirect(nn.Module):
+    """Stands between DDP and the user's module, so that any of its methods can run as DDP's forward pass."""
+
+    ddp: DistributedDataParallel
+
+    def __init__(self, module: nn.Module, strategy: DDPStrategy) -> None:
+        super().__init__()
+        self.module = module
+        ignored = getattr(module, "_ddp_params_and_buffers_to_ignore", ())
+        self._ddp_params_and_buffers_to_ignore = [f"module.{name}" for name in ignored]
+        self._trained = [(n, p) for n, p in module.named_parameters() if p.requires_grad and n not in ignored]
+        self._strategy = strategy
+        self._prepared = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "ddp":  # its parent, which must not become its child
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
+    def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """`function` as the forward pass of DDP; directly where no gradients are recorded."""
+        if not torch.is_grad_enabled():
+            return function(*args, **kwargs)
+        output = self.ddp(function, *args, **kwargs)
+        if self._prepared:
+            self._prepared = False
+            self.ddp.require_backward_grad_sync = self.ddp.require_forward_param_sync = True
+        return output
+
+    def forward(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        strategy = self._strategy
+        outer, strategy._active = strategy._active, self
+        try:
+            output = function(*args, **kwargs)
+        finally:
+            strategy._active = outer
+        if self._prepared:  # the gradients are there already: DDP must not expect another backward pass
+            self.ddp.require_backward_grad_sync = False
+        return output
+
+    def prepare(self, loss: Tensor) -> None:
+        """Get DDP ready for a backward pass inside the forward pass, as in manual optimization."""
+        ddp = self.ddp
+        if ddp.require_backward_grad_sync:
+            self._prepared = True
+            ddp.reducer.prepare_for_backward([loss] if ddp.find_unused_parameters and not ddp.static_graph else [])
+
+    def check_gradients(self) -> bool:
+        """True once all parameters got gradients; RuntimeError if only some did, since DDP would fail later."""
+        missing = [n for n, p in self._trained if p.grad is None]
+        if not missing or not self.ddp.require_backward_grad_sync:
+            return not missing
+        if len(missing) == len(self._trained):
+            return False
+        raise RuntimeError(
+            f"The backward pass gave no gradient to {len(missing)} of {len(self._trained)} parameters "
+            f"({', '.join(f'`{n}`' for n in missing[:5])}{', ...' if len(missing) > 5 else ''}), and DDP waits for all. "
+            "Use `strategy='ddp_find_unused_parameters_true'`, or freeze them with `requires_grad_(False)` before setup."
+        )
+
+
+for _name, _method in (("ddp", "popen"), ("ddp_spawn", "spawn"), ("ddp_fork", "fork"), ("ddp_notebook", "fork")):
+    StrategyRegistry.register(_name, DDPStrategy, f"DistributedDataParallel, started by {_method}", start_method=_method)
+    for _flag in (True, False):
+        StrategyRegistry.register(
+            f"{_name}_find_unused_parameters_{str(_flag).lower()}",
+            DDPStrategy,
+            f"DistributedDataParallel, started by {_method}, that expects unused parameters: {_flag}",
+            start_method=_method,
+            find_unused_parameters=_flag,
+        )

@@ -1,0 +1,112 @@
+"""What a strategy is: this process's place among the others, and what they do together."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar
+
+import lt_checkpoint
+import torch
+from lt_interfaces import MisconfigurationException
+from torch import Tensor, nn
+
+from lt_accel.accelerators import Accelerator
+from lt_accel.environments import ClusterEnvironment
+
+
+class Strategy:
+    """One process alone, where everything shared is nothing to do; subclass it to share work.
+
+    A subclass for several processes overrides the collectives, `join`, `wrap` and what else it does its own way.
+    """
+
+    distributed: ClassVar[bool] = False
+    start_method: str = "none"
+    accelerator: Accelerator | None = None
+    environment: ClusterEnvironment | None = None
+    device = torch.device("cpu")
+    num_processes = 1
+    num_nodes = 1
+    world_size = 1
+    global_rank = 0
+    local_rank = 0
+    node_rank = 0
+
+    @property
+    def root_device(self) -> torch.device:
+        """Lightning's name for `device`."""
+        return self.device
+
+    @property
+    def is_global_zero(self) -> bool:
+        """True in the process that writes files and messages."""
+        return self.global_rank == 0
+
+    def connect(
+        self, accelerator: Accelerator, devices: list[torch.device], num_nodes: int, environment: ClusterEnvironment
+    ) -> None:
+        """Take the devices of this machine; nothing is opened or started."""
+        if len(devices) > 1 or num_nodes > 1:
+            raise MisconfigurationException(
+                f"`strategy='single_device'` uses one device, but {len(devices)} x {num_nodes} were asked for. "
+                "Pass `devices=1, num_nodes=1` or `strategy='ddp'`."
+            )
+        self.accelerator, self.environment = accelerator, environment
+        self.device = devices[0]
+
+    def join(self) -> None:
+        """Make the device this process's own and enter the group, if there is one."""
+        if self.accelerator is not None:
+            self.accelerator.setup_device(self.device)
+
+    def leave(self) -> None:
+        """Leave the group, let go of the device."""
+        if self.accelerator is not None:
+            self.accelerator.teardown()
+
+    def wrap(self, module: nn.Module) -> Callable[..., Any] | None:
+        """What runs `function(*args)` of the module so that gradients are shared; None if they need not be."""
+        return None
+
+    def before_backward(self, loss: Tensor) -> None:
+        """Called with the loss when its gradients are about to be computed."""
+
+    def after_backward(self) -> None:
+        """Called when they are there."""
+
+    def no_backward_sync(self, wrapped: Any) -> AbstractContextManager[Any]:
+        """Gradients inside stay on this rank; `wrapped` is what `wrap` returned."""
+        return nullcontext()
+
+    def barrier(self, name: str | None = None) -> None:
+        """Wait for all ranks."""
+
+    def broadcast(self, obj: Any, src: int = 0) -> Any:
+        """The object of rank `src`."""
+        return obj
+
+    def all_reduce(self, data: Any, reduce_op: str = "mean", group: Any = None) -> Any:
+        """Reduced over the ranks."""
+        return data
+
+    def all_gather(self, data: Any, group: Any = None, sync_grads: bool = False) -> Any:
+        """All ranks' values."""
+        return data
+
+    def save_checkpoint(self, path: Any, state: dict[str, Any]) -> None:
+        """Write from rank zero; if it fails there, it fails everywhere."""
+        error: BaseException | None = None
+        if self.is_global_zero:
+            try:
+                lt_checkpoint.save(state, path)
+            except Exception as raised:
+                error = raised
+        told = self.broadcast(None if error is None else f"{type(error).__name__}: {error}")
+        if error is not None:
+            raise error
+        if told is not None:
+            raise RuntimeError(f"Rank 0 could not write the checkpoint {str(path)!r}: {told}")
+
+    def load_checkpoint(self, path: Any) -> dict[str, Any]:
+        """Read, on every rank."""
+        state: dict[str, Any] = lt_checkpoint.load(path)
+        return state

@@ -1,0 +1,89 @@
+"""Records what the optimizers are set to as training goes on."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from lt_interfaces import Callback, MisconfigurationException, Trainer
+
+
+class LearningRateMonitor(Callback):
+    """Logs each optimizer's learning rate as its scheduler's `name` or `lr-<optimizer>`, plus `/pg<k>` if it has groups.
+
+    `logging_interval` "step" records with each record of the training steps the values that step was taken with,
+    "epoch" at each start of an epoch; None chooses by the interval of each scheduler.
+    """
+
+    def __init__(
+        self, logging_interval: str | None = None, log_momentum: bool = False, log_weight_decay: bool = False
+    ) -> None:
+        if logging_interval not in (None, "step", "epoch"):
+            raise MisconfigurationException(
+                f"`logging_interval` must be 'step', 'epoch' or None, got {logging_interval!r}. Choose one of them."
+            )
+        self.logging_interval = logging_interval
+        self.log_momentum = log_momentum
+        self.log_weight_decay = log_weight_decay
+        self.lrs: dict[str, float] = {}
+        self._names: list[tuple[Any, str, str | None]] = []
+        self._by_step = False
+        self._seen: dict[str, float] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        if not trainer.loggers:
+            raise MisconfigurationException("`LearningRateMonitor` has no logger to write to. Give the trainer one.")
+        self._names = list(_named(trainer))
+        self._by_step = self.logging_interval == "step" or (
+            self.logging_interval is None and any(interval != "epoch" for _, _, interval in self._names)
+        )
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
+        values = self._values("epoch")
+        if values:
+            trainer.log_metrics(values)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        every = trainer.log_every_n_steps
+        if self._by_step and every and (trainer.global_step + 1) % every == 0:
+            self._seen = self._values("step")
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self._seen and trainer.global_step % trainer.log_every_n_steps == 0:
+            trainer.log_metrics(self._seen)
+            self._seen = {}
+
+    def _values(self, interval: str) -> dict[str, float]:
+        if self.logging_interval not in (None, interval):
+            return {}
+        values = {}
+        for optimizer, name, natural in self._names:
+            if self.logging_interval is None and natural not in (None, interval):
+                continue
+            for group, key in _groups(optimizer, name):
+                self.lrs[key] = values[key] = float(group["lr"])
+                if self.log_momentum:
+                    momentum = group["betas"][0] if "betas" in group else group.get("momentum", 0.0)
+                    values[key + "-momentum"] = float(momentum)
+                if self.log_weight_decay:
+                    values[key + "-weight_decay"] = float(group.get("weight_decay", 0.0))
+        return values
+
+
+def _named(trainer: Trainer) -> Iterator[tuple[Any, str, str | None]]:
+    """Each optimizer once, with its name and its scheduler's interval if it has one."""
+    taken: set[str] = set()
+    scheduled = {id(config.scheduler.optimizer): config for config in trainer.lr_scheduler_configs}
+    for optimizer in trainer.optimizers:
+        config = scheduled.get(id(optimizer))
+        name = base = getattr(config, "name", None) or f"lr-{type(optimizer).__name__}"
+        repeat = 0
+        while name in taken:
+            repeat += 1
+            name = f"{base}-{repeat}"
+        taken.add(name)
+        yield optimizer, name, getattr(config, "interval", None)
+
+
+def _groups(optimizer: Any, name: str) -> Iterator[tuple[dict[str, Any], str]]:
+    groups = optimizer.param_groups
+    for i, group in enumerate(groups, 1):
+        yield group, name if len(groups) == 1 else f"{name}/{group.get('name', f'pg{i}')}"

@@ -1,0 +1,88 @@
+"""Checkpoints come from disk here: verified first, and never able to run anything."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, BinaryIO
+
+import torch
+from lt_interfaces import CorruptCheckpoint, nearest
+
+from lt_checkpoint.archive import check_archive
+from lt_checkpoint.paths import StrPath, local
+
+
+def load(path: StrPath, map_location: Any = "cpu") -> dict[str, Any]:
+    """The dict in a checkpoint file, every byte of it checked; Lightning's files and `torch.save`'s too.
+
+    Raises FileNotFoundError, CorruptCheckpoint (truncated, altered, no checkpoint) or UnsafeCheckpoint (asks for more
+    than plain values and tensors). Nothing that the file says is run, whatever `torch.serialization` was told to allow.
+    """
+    with _opened(local(path)) as file:
+        check_archive(file, local(path))
+        return _unpickle(file, local(path), map_location)
+
+
+def load_unsafe(path: StrPath, *, i_trust_this_file: bool = False, map_location: Any = "cpu") -> Any:
+    """Whatever is in a file of any age, RUNNING ANY CODE IT NAMES: only for files that you wrote yourself.
+
+    Good for one thing: `save(load_unsafe(old, i_trust_this_file=True), new)` turns an old file into a safe one.
+    """
+    if i_trust_this_file is not True:
+        raise ValueError(f"Loading `{path}` may run any code. Pass `i_trust_this_file=True` only if you wrote it.")
+    with _opened(local(path)) as file:
+        return torch.load(file, map_location=map_location, weights_only=False)
+
+
+def verify(path: StrPath) -> None:
+    """Return if `load` would accept the file, without loading it; else raise what `load` would."""
+    with _opened(local(path)) as file:
+        check_archive(file, local(path))
+
+
+def stored_step(path: StrPath) -> int | None:
+    """The `global_step` in a checkpoint, None if it has none; reads no tensors and checks no checksums."""
+    with _opened(local(path)) as file:
+        check_archive(file, local(path), checksums=False)
+        step = _unpickle(file, local(path), "meta").get("global_step")
+    return step if isinstance(step, int) else None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    if not path.exists():
+        raise FileNotFoundError(_missing(path))
+    if path.is_dir():
+        raise IsADirectoryError(f"`{path}` is a folder. Name the checkpoint file itself.")
+    if not path.is_file():
+        raise CorruptCheckpoint(f"`{path}` is a device, pipe or socket, no checkpoint. Name a checkpoint file.")
+    with path.open("rb") as file:
+        yield file
+
+
+def _missing(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f"There is no checkpoint `{path}`, and no folder `{path.parent}`. Check the path."
+    names = sorted(entry.name for entry in path.parent.iterdir() if entry.is_file())
+    names = [name for name in names if name.endswith(path.suffix or ".ckpt")]
+    match = nearest(path.name, names)
+    remedy = f"Did you mean `{match}`?" if match else f"The folder has {', '.join(names[:5]) or 'no such files'}."
+    return f"There is no checkpoint `{path}`. {remedy}"
+
+
+def _unpickle(file: BinaryIO, path: Path, map_location: Any) -> dict[str, Any]:
+    """The dict in an open, verified archive."""
+    try:
+        values = torch.load(file, map_location=map_location, weights_only=True)
+    except (UnpicklingError, AssertionError, AttributeError, EOFError, LookupError, TypeError, ValueError) as error:
+        raise CorruptCheckpoint(f"`{path}` holds what torch cannot read: {error}. Use another checkpoint.") from error
+    except RuntimeError as error:
+        if str(map_location) != "cpu":
+            raise  # the device may be at fault
+        raise CorruptCheckpoint(
+            f"`{path}` holds tensors that cannot be made: {error}. Use another checkpoint."
+        ) from error
+    if not isinstance(values, dict):
+        raise CorruptCheckpoint(f"`{path}` holds a `{type(values).__name__}`, not a dict. Read it with `torch.load`.")
+    return values

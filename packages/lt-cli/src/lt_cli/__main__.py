@@ -1,0 +1,8 @@
+"""`python -m lt_cli`, for launchers that take a module."""
+
+import sys
+
+from lt_cli.command import main
+
+if __name__ == "__main__":
+    sys.exit(main())

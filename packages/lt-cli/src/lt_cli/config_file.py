@@ -1,0 +1,110 @@
+"""Reading a config file that may come from anybody: plain data, bounded in size, every key known.
+
+A config file brings values. The one class name that it may repeat, `class_path` of the model, data or trainer, must be
+the one chosen on the command line, and nothing is imported for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from lt_cli.class_reference import same_class
+from lt_cli.failures import UsageError
+from lt_cli.option_names import nearest_key
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 32
+MAX_NODES = 100_000
+
+
+def read_config(path: str, known: Collection[str], classes: Mapping[str, str]) -> dict[str, Any]:
+    """The values of a YAML or JSON file, its keys checked against the `known` dotted ones.
+
+    `classes` are the references in force, by group; `class_path` and `init_args` in a group become plain values.
+    """
+    text = _read(path)
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is None:
+            return {}
+        if not isinstance(node, yaml.MappingNode):
+            raise UsageError(f"`{path}` holds no table of settings. Write `name: value` lines.")
+        _check_size(node, path)
+        groups = {key[: dot.start()] for key in known for dot in re.finditer(r"\.", key)}
+        _check_keys(node, "", path, {*known, *groups}, groups)
+        values: dict[str, Any] = yaml.safe_load(text)
+    except RecursionError:
+        raise UsageError(f"`{path}` is nested more than {MAX_DEPTH} levels deep. Flatten it.") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"`{path}` is not valid YAML: {' '.join(str(error).split())}. Mend the file.") from None
+    for group, reference in classes.items():
+        if isinstance(values.get(group), dict):
+            values[group] = _unwrap(values[group], group, reference, path)
+    return values
+
+
+def _read(path: str) -> str:
+    file = Path(path)
+    if not file.is_file():
+        raise UsageError(f"There is no config file `{path}`. Give `--config` the path of a YAML or JSON file.")
+    with file.open("rb") as stream:
+        content = stream.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise UsageError(f"`{path}` is larger than {MAX_BYTES} bytes. A config file holds settings, not data.")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise UsageError(f"`{path}` is not UTF-8 text. Give `--config` a YAML or JSON file.") from None
+
+
+def _check_size(root: yaml.Node, path: str) -> None:
+    # Aliases are followed each time, so what a few bytes would expand to is counted.
+    count, stack = 0, [(root, 1)]
+    while stack:
+        node, depth = stack.pop()
+        count += 1
+        if depth > MAX_DEPTH:
+            raise UsageError(f"`{path}` is nested more than {MAX_DEPTH} levels deep. Flatten it.")
+        if count > MAX_NODES:
+            raise UsageError(f"`{path}` expands to more than {MAX_NODES} values. Shorten it.")
+        stack.extend((child, depth + 1) for child in _children(node))
+
+
+def _children(node: yaml.Node) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield key
+            yield value
+    elif isinstance(node, yaml.SequenceNode):
+        yield from node.value
+
+
+def _check_keys(node: yaml.MappingNode, prefix: str, path: str, known: set[str], groups: set[str]) -> None:
+    for key, value in node.value:
+        name = f"{prefix}{key.value}"
+        if prefix and key.value == "class_path":
+            continue
+        if key.value == "<<" or (prefix and key.value == "init_args" and name not in known):
+            name = prefix.rstrip(".")
+        elif name not in known:
+            match = nearest_key(name, known)
+            remedy = f"Did you mean `{match}`?" if match else "`--print_config` shows all keys."
+            raise UsageError(f"`{name}` is no setting ({path}:{key.start_mark.line + 1}). {remedy}")
+        if (name in groups or not name) and isinstance(value, yaml.MappingNode):
+            _check_keys(value, f"{name}." if name else "", path, known, groups)
+
+
+def _unwrap(values: dict[str, Any], group: str, reference: str, path: str) -> dict[str, Any]:
+    named = values.pop("class_path", None)
+    if named is not None and not same_class(str(named), reference):
+        raise UsageError(
+            f"`{path}` is about the {group} class `{named}`, but `{reference}` is in force. "
+            f"Add `--{group} {named}` if you trust it: a file alone never decides what is imported."
+        )
+    arguments = values.pop("init_args", None) or {}
+    return {**values, **arguments}

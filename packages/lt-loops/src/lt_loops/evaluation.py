@@ -1,0 +1,146 @@
+"""Validation and test: each sample of each loader once, under no gradient, in evaluation mode."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lt_interfaces import MisconfigurationException, Stage, is_overridden
+from torch import nn
+
+from lt_loops.hooks import positional
+from lt_loops.recorder import EVAL_STEP, Collection
+from lt_loops.sources import Source, batches, flat, is_combined, limited
+
+
+class EvaluationLoop:
+    """One pass over the loaders of a stage, "validate" or "test".
+
+    For each loader::
+
+        on_{validation,test}_model_eval
+        on_{validation,test}_start
+        on_{validation,test}_epoch_start
+        for batch in loader:
+            on_{validation,test}_batch_start
+            {validation,test}_step
+            on_{validation,test}_batch_end
+        on_{validation,test}_epoch_end
+        on_{validation,test}_end
+        on_{validation,test}_model_train
+    """
+
+    def __init__(self, trainer: Any, stage: str) -> None:
+        self.trainer = trainer
+        self.stage = stage
+        self.word = "validation" if stage == "validate" else stage
+        self.source = Source(stage, None, None, None)
+        self.loaders: list[Any] = []
+        self.given: Any = None
+        self.collection = Collection(stage)
+        self.num_batches: list[float] = []
+        self._most: list[float] = []
+
+    def setup(self, limit: int | float, even: bool = False) -> None:
+        """Request the loaders and count their batches."""
+        self.given = self.source.request()
+        trainer = self.trainer
+        loaders = [
+            trainer.engine.setup_dataloaders(
+                x, use_distributed_sampler=trainer.use_distributed_sampler, move_to_device=False, even=even
+            )
+            for x in flat(self.given)
+        ]
+        self.loaders = [trainer.combined(x, "min_size") if is_combined(x) else x for x in loaders]
+        name = f"limit_{'val' if self.stage == 'validate' else self.stage}_batches"
+        counts = [limited(name, x, limit) for x in self.loaders]
+        self.num_batches, self._most = [c[0] for c in counts], [c[1] for c in counts]
+        self.collection = Collection(self.stage, loaders=[{} for _ in self.loaders])
+
+    def step(self) -> Callable[..., Any]:
+        """The module's step, as the engine runs it, taking (batch, batch_idx, dataloader_idx)."""
+        step: Callable[..., Any] = self.trainer.engine.bind(self.trainer.evaluated, f"{self.word}_step")
+        takes = positional(getattr(self.trainer.module, f"{self.word}_step"))
+        if len(self.loaders) > 1 and takes < 3:
+            raise MisconfigurationException(
+                f"There are {len(self.loaders)} loaders, and `{self.word}_step` does not take `dataloader_idx`. "
+                f"Write `def {self.word}_step(self, batch, batch_idx, dataloader_idx)`."
+            )
+        if takes >= 3:
+            return step
+        return (lambda b, i, _: step(b, i)) if takes == 2 else (lambda b, i, _: step(b))
+
+    def run(self, most: float = float("inf")) -> list[dict[str, Any]]:
+        """Evaluate; returns one dict of metrics per loader."""
+        trainer, hooks, recorder, word = self.trainer, self.trainer.hooks, self.trainer.recorder, self.word
+        recorder.enter(self.collection)
+        modes = remember_modes(trainer.module)
+        evaluation_mode(trainer.module, word)
+        try:
+            for moment in ("start", "epoch_start"):
+                recorder.at_epoch(f"on_{word}_{moment}")
+                getattr(hooks, f"on_{word}_{moment}")()
+            step = self.step()
+            for i, loader in enumerate(self.loaders):
+                recorder.at_steps(EVAL_STEP, i)
+                self._one_loader(loader, i, step, min(most, self._most[i]))
+            recorder.at_epoch(f"on_{word}_epoch_end")
+            getattr(hooks, f"on_{word}_epoch_end")()
+            recorder.close()
+            rows = [] if recorder.silent else recorder.results()
+            record = recorder.end_epoch()
+            if record and trainer.stage != Stage.SANITY_CHECK:
+                trainer.log_record(record)
+            getattr(hooks, f"on_{word}_end")()
+        finally:
+            recorder.leave()
+            training_mode(trainer.module, word, modes)
+        return rows
+
+    def _one_loader(self, loader: Any, i: int, step: Callable[..., Any], most: float) -> None:
+        trainer, recorder, move = self.trainer, self.trainer.recorder, self.trainer.transfer
+        on_start = getattr(trainer.hooks, f"on_{self.word}_batch_start")
+        on_end = getattr(trainer.hooks, f"on_{self.word}_batch_end")
+        logs_returns, collection, sanity = not hasattr(trainer.module, "log"), self.collection, recorder.silent
+        for batch_idx, batch in enumerate(batches(loader, most)):
+            if move is not None:
+                batch = move(batch, i)
+            recorder.next_batch(batch)
+            on_start(batch, batch_idx, i)
+            output = step(batch, batch_idx, i)
+            if logs_returns and output is not None:
+                self._log_returned(output)
+            on_end(output, batch, batch_idx, i)
+            if collection.has_steps and not sanity:
+                trainer.log_record(recorder.step_record())
+            if trainer.stop_signal is not None:
+                raise trainer.stop_signal
+
+    def _log_returned(self, output: Any) -> None:
+        values = (
+            output if isinstance(output, dict) else {f"{'val' if self.word == 'validation' else 'test'}_loss": output}
+        )
+        for name, value in values.items():
+            if isinstance(value, (int, float)) or (isinstance(value, torch.Tensor) and value.numel() == 1):
+                self.trainer.recorder.log(name, value, prog_bar=True)
+
+
+def remember_modes(module: nn.Module) -> list[tuple[nn.Module, bool]]:
+    """Every submodule with its train flag."""
+    return [(m, m.training) for m in module.modules()]
+
+
+def evaluation_mode(module: Any, word: str) -> None:
+    """Evaluation mode, by the module's own hook if it has one."""
+    hook = f"on_{word}_model_eval"
+    getattr(module, hook)() if is_overridden(module, hook) else module.eval()
+
+
+def training_mode(module: Any, word: str, modes: list[tuple[nn.Module, bool]]) -> None:
+    """Every submodule as it was, unless the module has a hook of its own."""
+    hook = f"on_{word}_model_train"
+    if is_overridden(module, hook):
+        getattr(module, hook)()
+        return
+    for submodule, flag in modes:
+        if submodule.training != flag:
+            submodule.training = flag

@@ -1,0 +1,145 @@
+"""The hook table: each hook as one call, resolved once from the module, the data and the callbacks.
+
+A hook that nobody overrides becomes a shared no-op, one that a single party overrides the bound method itself, the
+others a small fan-out. A profiler wraps here and costs nothing when there is none.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from lt_interfaces import CALLBACK_HOOKS, MODULE_HOOKS, MisconfigurationException, ModuleHooks, is_overridden, nearest
+
+Call = Callable[..., Any]
+Wrap = Callable[[str, Call], Call]
+
+STEPS = ("training_step", "validation_step", "test_step", "predict_step", "configure_optimizers")
+LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader", "predict_dataloader")
+STEERING = (
+    "configure_callbacks", "configure_gradient_clipping", "optimizer_step", "optimizer_zero_grad", "lr_scheduler_step",
+    "on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer", "on_validation_model_zero_grad",
+    "on_validation_model_eval", "on_validation_model_train", "on_test_model_eval", "on_test_model_train",
+    "on_predict_model_eval", "on_predict_model_train", "on_exception", "on_sanity_check_start", "on_sanity_check_end",
+)  # fmt: skip
+REMOVED = {
+    "training_epoch_end": "on_train_epoch_end",
+    "validation_epoch_end": "on_validation_epoch_end",
+    "test_epoch_end": "on_test_epoch_end",
+    "predict_epoch_end": "on_predict_epoch_end",
+    "training_step_end": "on_train_batch_end",
+    "validation_step_end": "on_validation_batch_end",
+    "test_step_end": "on_test_batch_end",
+}
+VOCABULARY = frozenset((*MODULE_HOOKS, *CALLBACK_HOOKS, *STEPS, *LOADERS, *STEERING))
+
+
+def nothing(*_: Any) -> None:
+    """Stands in the table for every hook that nobody overrides."""
+
+
+class Hooks(ModuleHooks):
+    """One attribute per hook, typed as what it dispatches to, so that a misspelt call site does not type-check."""
+
+    def on_sanity_check_start(self) -> None:
+        """Callbacks only."""
+
+    def on_sanity_check_end(self) -> None:
+        """Callbacks only."""
+
+    def on_exception(self, exception: BaseException) -> None:
+        """Callbacks, then the data module."""
+
+    def resolve(self, trainer: Any, module: Any, datamodule: Any, wrap: Wrap | None = None) -> None:
+        """Fill the table, in place, so that whoever holds it sees callbacks that were added later."""
+        for name in (*MODULE_HOOKS, "on_sanity_check_start", "on_sanity_check_end", "on_exception"):
+            calls = [_fitted(c, name) for c in _parties(name, trainer, module, datamodule)]
+            if wrap is not None:
+                calls = [wrap(name, c) for c in calls]
+            setattr(self, name, _one_call(calls))
+
+
+def _parties(name: str, trainer: Any, module: Any, datamodule: Any) -> Iterable[Call]:
+    """The calls behind one hook, in order: data module, callbacks, module, then callbacks that decide on the epoch."""
+    callbacks = [cb for cb in trainer.callbacks if is_overridden(cb, name)] if name in CALLBACK_HOOKS else []
+    if name in ("setup", "teardown", "prepare_data") and is_overridden(datamodule, name):
+        yield getattr(datamodule, name)
+    late = [cb for cb in callbacks if getattr(cb, "decides_on_epoch", False)] if name == "on_train_epoch_end" else []
+    if name == "on_load_checkpoint" and is_overridden(module, name):
+        yield getattr(module, name)
+    for cb in callbacks:
+        if cb not in late:
+            yield partial(getattr(cb, name), trainer, module)
+    if name != "on_load_checkpoint" and is_overridden(module, name):
+        yield getattr(module, name)
+    for cb in late:
+        yield partial(getattr(cb, name), trainer, module)
+    if name == "on_exception" and is_overridden(datamodule, name):
+        yield datamodule.on_exception
+
+
+def _one_call(calls: list[Call]) -> Call:
+    if not calls:
+        return nothing
+    if len(calls) == 1:
+        return calls[0]
+
+    def fan_out(*args: Any) -> Any:
+        answer = None
+        for call in calls:
+            said = call(*args)
+            answer = said if answer is None else answer
+        return answer
+
+    return fan_out
+
+
+def positional(call: Call) -> float:
+    """How many positional arguments a callable takes; infinite with `*args`."""
+    try:
+        parameters = inspect.signature(call).parameters.values()
+    except (TypeError, ValueError):
+        return float("inf")
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return float("inf")
+    return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+
+
+def trimmed(call: Call, given: int) -> Call:
+    """The callable, given `given` arguments, of which it gets as many as it has names for."""
+    takes = positional(call)
+    if takes >= given:
+        return call
+    return lambda *args: call(*args[: int(takes)])
+
+
+def _fitted(call: Call, name: str) -> Call:
+    if not name.endswith(("_batch_start", "_batch_end")):
+        return call
+    return trimmed(call, 2 + name.endswith("_end") + ("train" not in name))
+
+
+def check_names(module: Any, required: Iterable[str]) -> None:
+    """Refuse a method whose name was almost a hook's, and hooks that no longer exist."""
+    base = {n for c in type(module).__mro__ if c.__module__.split(".")[0] in ("torch", "lt_module") for n in vars(c)}
+    own = [n for n in dir(type(module)) if n not in base and not n.startswith("_") and n not in VOCABULARY]
+    missing = {n for n in required if not is_overridden(module, n)}
+    for name in own:
+        if not callable(getattr(type(module), name, None)):
+            continue
+        if name in REMOVED:
+            raise MisconfigurationException(
+                f"`{type(module).__name__}.{name}` is never called: the hook was removed. "
+                f"Use `{REMOVED[name]}` and keep what it needs on `self`."
+            )
+        meant = nearest(name, missing, cutoff=0.85) or (
+            nearest(name, VOCABULARY, cutoff=0.9) if name.startswith("on_") else None
+        )
+        if meant and not is_overridden(module, meant):
+            raise MisconfigurationException(
+                f"`{type(module).__name__}.{name}` is not a hook and would never be called. Did you mean `{meant}`?"
+            )
+    for name in sorted(missing):
+        raise MisconfigurationException(
+            f"`{type(module).__name__}` has no `{name}`. Define it: this run cannot do without."
+        )

@@ -1,0 +1,93 @@
+"""Which checkpoint an entry point starts from: what `ckpt_path` and its words mean."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import lt_checkpoint
+from lt_interfaces import CheckpointError, MisconfigurationException, rank_zero_info, rank_zero_warn
+
+WORDS = ("best", "last", "auto", "current")
+
+
+def select(trainer: Any, ckpt_path: Any, same_model: bool) -> str | None:
+    """The file to load, or None.
+
+    "best" and "last" are those of this trainer's run, or of the newest run under `default_root_dir` if this trainer
+    has had none. "auto" is "last" that starts afresh without a word if there is none; "current" loads nothing.
+    Without a word, evaluation after a fit with checkpointing takes the best file of that fit.
+    """
+    if ckpt_path is None:
+        if trainer.fn != "fit" and same_model and (best := _best_in_memory(trainer)):
+            rank_zero_info(f"Using the best checkpoint of the fit, {best}; `ckpt_path='current'` keeps the weights.")
+            return best
+        return None
+    if ckpt_path == "current":
+        return None
+    if ckpt_path == "best":
+        return _best(trainer)
+    if ckpt_path in ("last", "auto"):
+        return _last(trainer, said=ckpt_path == "last")
+    return str(os.fspath(ckpt_path))
+
+
+def _checkpointers(trainer: Any) -> list[Any]:
+    return [cb for cb in trainer.callbacks if hasattr(cb, "best_model_path")]
+
+
+def _best_in_memory(trainer: Any) -> str | None:
+    for callback in _checkpointers(trainer):
+        if callback.best_model_path:
+            return str(callback.best_model_path)
+    return None
+
+
+def _newest_files(trainer: Any) -> list[Path]:
+    """Checkpoints under the root, newest first."""
+    files = Path(trainer.default_root_dir).glob("**/*.ckpt")
+    return sorted(
+        (f for f in files if f.is_file()), key=lambda f: (f.stat().st_mtime_ns, f.name == "last.ckpt"), reverse=True
+    )
+
+
+def _best(trainer: Any) -> str:
+    if trainer.fast_dev_run:
+        raise MisconfigurationException(
+            "`ckpt_path='best'` was asked for with `fast_dev_run`, which writes no checkpoints. Pass a path."
+        )
+    if best := _best_in_memory(trainer):
+        return best
+    for file in _newest_files(trainer):
+        try:
+            states = lt_checkpoint.load(file).get("callbacks", {}).values()
+        except CheckpointError as error:
+            rank_zero_warn(f"Skipped a checkpoint: {error}")
+            continue
+        for state in states:
+            path = state.get("best_model_path") if isinstance(state, dict) else None
+            if path and Path(path).is_file():
+                return str(path)
+            if path and (file.parent / Path(path).name).is_file():
+                return str(file.parent / Path(path).name)
+    raise MisconfigurationException(
+        f"`ckpt_path='best'` was asked for, and no run under {trainer.default_root_dir} has written a checkpoint. "
+        "Fit first, or pass a path."
+    )
+
+
+def _last(trainer: Any, said: bool) -> str | None:
+    candidates = [
+        Path(cb.last_model_path) for cb in _checkpointers(trainer) if getattr(cb, "last_model_path", "")
+    ] + _newest_files(trainer)
+    files = [c for c in candidates if c.is_file()]
+    if not files:
+        if said:
+            rank_zero_warn(
+                f"There is no checkpoint under {trainer.default_root_dir} to continue from: starting afresh."
+            )
+        return None
+    found, skipped = lt_checkpoint.last_good(files)
+    for reason in skipped.values():
+        rank_zero_warn(f"Skipped a checkpoint. {reason}")
+    rank_zero_info(f"Continuing from {found}.")
+    return str(found)

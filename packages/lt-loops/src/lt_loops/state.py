@@ -1,0 +1,218 @@
+"""A run's state gathered into one checkpoint and put back; the layout is Lightning's, so each loads the other's."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import lt_checkpoint
+from lt_interfaces import MisconfigurationException, Stateful, nearest, rank_zero_warn
+
+from lt_loops import rng
+
+WRITTEN_AS = "2.6.6"
+"""Version of the layout under Lightning's key, so that Lightning reads the file without a migration."""
+
+
+def gather(trainer: Any, weights_only: bool = False) -> dict[str, Any]:
+    """Everything a restart needs: module, optimizers, schedulers, position, generators, callbacks, scaler."""
+    module, progress = trainer.module, trainer.progress
+    state: dict[str, Any] = {
+        "epoch": progress.epoch,
+        "global_step": progress.step,
+        "pytorch-lightning_version": WRITTEN_AS,
+        "state_dict": module.state_dict(),
+        "loops": _loops(trainer),
+    }
+    if not weights_only:
+        state["callbacks"] = {cb.state_key: s for cb in trainer.callbacks if (s := _state_of(cb))}
+        state["optimizer_states"] = [o.state_dict() for o in trainer.optimizers]
+        state["lr_schedulers"] = [c.scheduler.state_dict() for c in trainer.lr_scheduler_configs]
+        if engine_state := trainer.engine.state_dict():
+            state["MixedPrecision"] = engine_state
+    _add_hparams(state, module, "")
+    datamodule = trainer.datamodule
+    if datamodule is not None:
+        _add_hparams(state, datamodule, "datamodule_")
+        if data_state := _state_of(datamodule):
+            state[type(datamodule).__qualname__] = data_state
+    if not weights_only:
+        state["lt"] = _own(trainer)
+        trainer.hooks.on_save_checkpoint(state)
+    elif hasattr(module, "on_save_checkpoint"):
+        module.on_save_checkpoint(state)
+    return state
+
+
+def _state_of(obj: Any) -> dict[str, Any]:
+    return obj.state_dict() if isinstance(obj, Stateful) else {}
+
+
+def _add_hparams(state: dict[str, Any], owner: Any, prefix: str) -> None:
+    name = getattr(owner, "_hparams_name", None)
+    if name:
+        state[prefix + "hparams_name"] = name
+        state[prefix + "hyper_parameters"] = owner.hparams_to_save()
+
+
+def _own(trainer: Any) -> dict[str, Any]:
+    """What lt needs beyond Lightning's keys."""
+    fit, progress = trainer.fit_loop, trainer.progress
+    return {
+        "at": fit.at,
+        "epoch": progress.epoch,
+        "step": progress.step,
+        "batch": progress.batch,
+        "window": progress.window,
+        "rng": lt_checkpoint.plain(rng.capture(), where="lt.rng"),
+        "epoch_rng": lt_checkpoint.plain(fit.epoch_rng, where="lt.epoch_rng"),
+    }
+
+
+def _counts(total: int, current: int | None = None, **extra: Any) -> dict[str, Any]:
+    """One of Lightning's progress dictionaries with everything ready, started, processed and completed."""
+    names = ("ready", "completed", "started", "processed")
+    current = total if current is None else current
+    return {"total": dict.fromkeys(names, total), "current": dict.fromkeys(names, current), **extra}
+
+
+def _two(total: int, names: tuple[str, ...] = ("ready", "completed")) -> dict[str, Any]:
+    return {"total": dict.fromkeys(names, total), "current": dict.fromkeys(names, total)}
+
+
+def _loops(trainer: Any) -> dict[str, Any]:
+    progress, fit = trainer.progress, trainer.fit_loop
+    ended = fit.at == "epoch_end"
+    epochs = _counts(progress.epoch + (fit.at != "start"))
+    if fit.at != "start":
+        for part in epochs.values():
+            part["completed"] = progress.epoch
+            if not ended:
+                part["processed"] = progress.epoch
+    automatic = getattr(trainer.module, "automatic_optimization", True)
+    batch = _counts(progress.batch, progress.batch, is_last_batch=progress.batch >= fit.num_batches)
+    steps = (progress.step, 0) if automatic else (0, progress.step)
+    idle = {"state_dict": {}, "batch_progress": _counts(0, is_last_batch=False)}
+    return {
+        "fit_loop": {
+            "state_dict": {},
+            "epoch_loop.state_dict": {"_batches_that_stepped": progress.step},
+            "epoch_loop.batch_progress": batch,
+            "epoch_loop.scheduler_progress": _two(progress.step),
+            "epoch_loop.automatic_optimization.state_dict": {},
+            "epoch_loop.automatic_optimization.optim_progress": {
+                "optimizer": {"step": _two(steps[0]), "zero_grad": _two(steps[0], ("ready", "completed", "started"))}
+            },
+            "epoch_loop.manual_optimization.state_dict": {},
+            "epoch_loop.manual_optimization.optim_step_progress": _two(steps[1]),
+            "epoch_loop.val_loop.state_dict": {},
+            "epoch_loop.val_loop.batch_progress": _counts(0, is_last_batch=False),
+            "epoch_progress": epochs,
+        },
+        "validate_loop": idle,
+        "test_loop": idle,
+        "predict_loop": {"state_dict": {}, "batch_progress": _counts(0)},
+    }
+
+
+def restore_module(trainer: Any, checkpoint: dict[str, Any], path: str) -> None:
+    """Weights, the data module's state and the callbacks' state."""
+    trainer.hooks.on_load_checkpoint(checkpoint)
+    module = trainer.module
+    strict = getattr(module, "strict_loading", None)
+    load_weights(module, checkpoint["state_dict"], strict is not False, path)
+    datamodule = trainer.datamodule
+    if datamodule is not None and type(datamodule).__qualname__ in checkpoint:
+        datamodule.load_state_dict(checkpoint[type(datamodule).__qualname__])
+    if trainer.fn != "fit":
+        return
+    states = dict(checkpoint.get("callbacks", {}))
+    for callback in trainer.callbacks:
+        key = getattr(callback, "state_key", None)
+        if key in states:
+            callback.load_state_dict(states.pop(key))
+    if states:
+        rank_zero_warn(f"The checkpoint {path} holds the state of callbacks that are not there now: {sorted(states)}.")
+
+
+def load_weights(module: Any, weights: Mapping[str, Any], strict: bool, path: str) -> None:
+    """Load a state dict; a key that does not fit is named with the nearest one."""
+    try:
+        missing, unexpected = module.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise MisconfigurationException(
+            f"The weights in {path} do not fit `{type(module).__name__}`: {error} "
+            "Build the module with the arguments it was trained with."
+        ) from error
+    if strict and (missing or unexpected):
+        lines = [f"`{k}` is not in the file{_near(k, unexpected)}" for k in missing[:5]]
+        lines += [f"`{k}` is not in the module{_near(k, missing)}" for k in unexpected[:5]]
+        raise MisconfigurationException(
+            f"The weights in {path} do not fit `{type(module).__name__}`: {'; '.join(lines)}"
+            f"{', ...' if len(missing) + len(unexpected) > len(lines) else ''}. "
+            "Set `self.strict_loading = False` to load those that fit."
+        )
+
+
+def _near(key: str, others: list[str]) -> str:
+    match = nearest(key, others)
+    return f" (nearest: `{match}`)" if match else ""
+
+
+def restore_training(trainer: Any, checkpoint: dict[str, Any], path: str) -> None:
+    """Optimizers, schedulers, scaler, position and generators, so that `fit` continues where the file was written."""
+    for key, mine in (("optimizer_states", trainer.optimizers), ("lr_schedulers", trainer.lr_scheduler_configs)):
+        if key not in checkpoint:
+            raise MisconfigurationException(
+                f"The checkpoint {path} has no `{key}`: it holds weights only and training cannot continue from it. "
+                "Load it with `load_from_checkpoint` and start a new fit."
+            )
+        if len(checkpoint[key]) != len(mine):
+            raise MisconfigurationException(
+                f"The checkpoint {path} holds {len(checkpoint[key])} of `{key}`, and `configure_optimizers` made "
+                f"{len(mine)}. Make as many as when it was written."
+            )
+    for optimizer, saved in zip(trainer.optimizers, checkpoint["optimizer_states"], strict=True):
+        optimizer.load_state_dict(saved)
+    for config, saved in zip(trainer.lr_scheduler_configs, checkpoint["lr_schedulers"], strict=True):
+        config.scheduler.load_state_dict(saved)
+    if "MixedPrecision" in checkpoint:
+        trainer.engine.load_state_dict(checkpoint["MixedPrecision"])
+    if "lt" in checkpoint:
+        _restore_own(trainer, checkpoint["lt"])
+    else:
+        _restore_lightnings(trainer, checkpoint)
+    fit = trainer.fit_loop
+    if fit.max_epochs not in (None, -1) and trainer.progress.epoch > fit.max_epochs:
+        raise MisconfigurationException(
+            f"The checkpoint {path} was written in epoch {trainer.progress.epoch}, and `max_epochs={fit.max_epochs}`. "
+            "Raise `max_epochs` to train on."
+        )
+
+
+def _restore_own(trainer: Any, own: dict[str, Any]) -> None:
+    fit, progress = trainer.fit_loop, trainer.progress
+    progress.epoch, progress.step = own["epoch"], own["step"]
+    progress.batch, progress.window = own["batch"], own["window"]
+    fit.at, fit.epoch_rng, fit.resumed_rng = own["at"], own["epoch_rng"], own["rng"]
+    if fit.at == "epoch_end":
+        progress.epoch += 1
+        progress.batch = progress.window = 0
+        fit.at, fit.epoch_rng = "start", None
+    elif fit.at == "validation":
+        fit._validated_at = (progress.epoch, progress.batch)
+
+
+def _restore_lightnings(trainer: Any, checkpoint: dict[str, Any]) -> None:
+    """The position in a file that Lightning wrote; it keeps no generators."""
+    progress, loops = trainer.progress, checkpoint.get("loops", {}).get("fit_loop", {})
+    epochs = loops.get("epoch_progress", {}).get("current", {})
+    batch = loops.get("epoch_loop.batch_progress", {})
+    progress.step = checkpoint.get("global_step", 0)
+    progress.epoch = epochs.get("processed", checkpoint.get("epoch", 0))
+    within = batch.get("current", {}).get("ready", 0)
+    progress.batch = 0 if batch.get("is_last_batch", True) else within
+    trainer.fit_loop.at = "batch" if progress.batch else "start"
+
+
+def wants_training_state(checkpoint: Mapping[str, Any]) -> bool:
+    """True if training can continue from this file."""
+    return "optimizer_states" in checkpoint

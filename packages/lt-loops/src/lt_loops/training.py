@@ -1,0 +1,339 @@
+"""The fit loop: epochs of batches, validation where it is due, hooks at their moments."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from lt_interfaces import MisconfigurationException, Stage, is_overridden, rank_zero_info, rank_zero_warn
+
+from lt_loops import rng
+from lt_loops.arguments import seconds
+from lt_loops.recorder import TRAIN_STEP
+from lt_loops.sources import Source, batches, is_collection, is_combined, limited, set_epoch
+
+
+class FitLoop:
+    """Trains; `run` is the whole of it.
+
+    ::
+
+        on_sanity_check_start, a few validation batches, on_sanity_check_end
+        on_train_start
+        for epoch in epochs:
+            on_train_epoch_start
+            for batch in loader:
+                on_train_batch_start
+                training_step
+                on_before_zero_grad, optimizer_zero_grad
+                on_before_backward, backward, on_after_backward
+                on_before_optimizer_step, configure_gradient_clipping
+                optimizer_step, lr_scheduler_step
+                on_train_batch_end
+                the validation loop, if due by batches or time
+            lr_scheduler_step
+            the validation loop, if due by epochs
+            on_train_epoch_end
+        on_train_end
+    """
+
+    def __init__(self, trainer: Any, max_epochs: int | None, min_epochs: int, max_steps: int, min_steps: int) -> None:
+        self.trainer = trainer
+        self.max_epochs, self.min_epochs = max_epochs, min_epochs
+        self.max_steps, self.min_steps = max_steps, min_steps
+        self.source = Source("train", None, None, None)
+        self.given: Any = None
+        self.loader: Any = None
+        self.num_batches: float = 0
+        self.optimization: Any = None
+        self.at = "start"
+        self.epoch_rng: dict[str, Any] | None = None
+        self.resumed_rng: dict[str, Any] | None = None
+        self._most: float = 0
+        self._loaded_epoch = -1
+        self._batches_seen = 0
+        self._validated_at: tuple[int, int] | None = None
+        self._validated_time = 0.0
+        self._told_minimum = False
+        self._overfit: list[Any] | None = None
+        self._every: int | None = None
+        self._by_time: float | None = None
+        self._validation_loaded = 0
+
+    def run(self) -> None:
+        """Train until a limit is reached or somebody says stop."""
+        trainer, hooks = self.trainer, self.trainer.hooks
+        self.setup_data()
+        if self.num_batches == 0 or self.is_done():
+            return
+        trainer.recorder.at_epoch("on_train_start")
+        hooks.on_train_start()
+        while not self.is_done():
+            self.run_epoch()
+        trainer.recorder.close()
+        hooks.on_train_end()
+
+    def run_epoch(self) -> None:
+        """One epoch, from its start or from where a checkpoint left it."""
+        trainer, hooks, progress, recorder = (
+            self.trainer,
+            self.trainer.hooks,
+            self.trainer.progress,
+            self.trainer.recorder,
+        )
+        data = self.begin_epoch()
+        recorder.at_epoch("on_train_epoch_start")
+        if progress.batch == 0:
+            hooks.on_train_epoch_start()
+        self.optimization.refresh()
+        recorder.at_steps(TRAIN_STEP)
+        trainer.see_new_callbacks()
+        optimize, move, validate_by_batch = self.optimization, trainer.transfer, self.validates_within_epoch()
+        max_steps, every = self.max_steps, trainer.log_every_n_steps
+        skipped = False
+        for batch in data:
+            batch_idx = progress.batch
+            if move is not None:
+                batch = move(batch, 0)
+            recorder.next_batch(batch)
+            if hooks.on_train_batch_start(batch, batch_idx) == -1:
+                skipped = True
+                break
+            step = progress.step
+            outputs = optimize(batch, batch_idx)
+            progress.batch = batch_idx + 1
+            self.at = "batch"
+            hooks.on_train_batch_end(outputs, batch, batch_idx)
+            if progress.step != step and every and (progress.step % every == 0 or trainer.should_stop):
+                trainer.log_record(recorder.step_record())
+            if validate_by_batch and self.validation_is_due():
+                self.validate()
+                recorder.at_steps(TRAIN_STEP)
+            if len(trainer.callbacks) != trainer.known_callbacks:
+                trainer.see_new_callbacks()
+            if trainer.stop_signal is not None:
+                raise trainer.stop_signal
+            if trainer.should_stop and self.may_stop():
+                break
+            if progress.step == max_steps:
+                break
+        self.end_epoch(skipped)
+
+    def begin_epoch(self) -> Iterator[Any]:
+        """An iterator over what is left of the epoch's data."""
+        trainer, progress = self.trainer, self.trainer.progress
+        every = trainer.reload_dataloaders_every_n_epochs
+        if self.at == "epoch_end":
+            progress.batch = progress.window = 0
+        if every and progress.epoch - self._loaded_epoch >= every:
+            self.setup_data(reload=True)
+        set_epoch(self.loader, progress.epoch)
+        if progress.batch and self.epoch_rng is not None:
+            rng.restore(self.epoch_rng)
+        else:
+            if self.resumed_rng is not None:
+                rng.restore(self.resumed_rng)
+            self.resumed_rng, self.epoch_rng = None, rng.capture()
+        data = batches(self.loader, self._most)
+        for _ in range(progress.batch):
+            next(data, None)
+        if self.resumed_rng is not None:
+            rng.restore(self.resumed_rng)
+            self.resumed_rng = None
+        self.at = "batch"
+        return data
+
+    def end_epoch(self, skipped: bool = False) -> None:
+        """Everything that follows the last batch of an epoch, or the one at which training stopped."""
+        trainer, hooks, progress, recorder = (
+            self.trainer,
+            self.trainer.hooks,
+            self.trainer.progress,
+            self.trainer.recorder,
+        )
+        cut = progress.step == self.max_steps and progress.batch < self.num_batches
+        stopped = trainer.should_stop and self.may_stop() and progress.batch < self.num_batches
+        if not (cut or stopped):
+            self.optimization.finish_window()
+            if self.num_batches != float("inf") and progress.batch < self.num_batches and not skipped:
+                rank_zero_info(f"The loader said {int(self.num_batches)} batches and gave {progress.batch}.")
+            trainer.schedulers.step(trainer.schedulers.on_epoch, progress.epoch + 1)
+        if not (cut or skipped) and self.validation_is_due(at_end=True):
+            self.validate()
+        recorder.at_epoch("on_train_epoch_end")
+        self.at = "batch" if cut or stopped else "epoch_end"
+        hooks.on_train_epoch_end()
+        record = recorder.end_epoch()
+        if not (cut or stopped):
+            trainer.schedulers.step(trainer.schedulers.plateau_on_epoch, progress.epoch + 1)
+        if record:
+            trainer.log_record(record)
+        if not (cut or stopped):
+            progress.epoch += 1
+            progress.batch = progress.window = 0
+            self.at = "start"
+
+    def is_done(self) -> bool:
+        """True once a limit is reached, or a stop was asked for and the minimums are met."""
+        progress, trainer = self.trainer.progress, self.trainer
+        if self.max_steps != -1 and progress.step >= self.max_steps:
+            return True
+        if self.max_epochs not in (None, -1) and progress.epoch >= self.max_epochs:
+            return True
+        return trainer.should_stop and self.may_stop()
+
+    def may_stop(self) -> bool:
+        """True if the minimums are met."""
+        progress = self.trainer.progress
+        epochs = progress.epoch + (progress.batch >= self.num_batches)
+        if epochs >= self.min_epochs and progress.step >= self.min_steps:
+            return True
+        if not self._told_minimum:
+            self._told_minimum = True
+            rank_zero_info(
+                f"A stop was asked for at epoch {progress.epoch}, step {progress.step}; training goes on until "
+                f"`min_epochs={self.min_epochs}` and `min_steps={self.min_steps}` are met."
+            )
+        return False
+
+    def setup_data(self, reload: bool = False) -> None:
+        """Request the loader, shard it, combine several, count the batches."""
+        trainer = self.trainer
+        self.given = self.source.request()
+        self._loaded_epoch = trainer.progress.epoch
+        loader = self.given
+        if is_collection(loader) or is_combined(loader):
+            if not is_combined(loader):
+                loader = trainer.combined(loader, "max_size_cycle")
+            if loader.mode == "sequential":
+                raise MisconfigurationException(
+                    "Training got a `CombinedLoader` in mode 'sequential', which gives one loader after another. "
+                    "Use 'min_size', 'max_size' or 'max_size_cycle'."
+                )
+            members = [self._sharded(x) for x in loader.flattened]
+            loader.flattened = members
+        else:
+            loader = self._sharded(loader)
+        if trainer.overfit_batches:
+            if self._overfit is None:
+                most = limited("overfit_batches", loader, trainer.overfit_batches)[1]
+                self._overfit = list(batches(loader, most))
+            loader = self._overfit
+        self.loader = loader
+        self.num_batches, self._most = limited("limit_train_batches", loader, trainer.limit_train_batches)
+        if self.num_batches == 0 and trainer.limit_train_batches:
+            raise MisconfigurationException(
+                "The training loader has no batches. Check that its dataset is not empty and that `drop_last=True` "
+                "does not drop the only batch."
+            )
+        self._check_validation_interval()
+        self._validated_time = time.monotonic()
+
+    def _sharded(self, loader: Any) -> Any:
+        return self.trainer.engine.setup_dataloaders(
+            loader, use_distributed_sampler=self.trainer.use_distributed_sampler, move_to_device=False
+        )
+
+    def _check_validation_interval(self) -> None:
+        trainer = self.trainer
+        interval, per_epoch = trainer.val_check_interval, trainer.check_val_every_n_epoch is not None
+        self._by_time = None if isinstance(interval, (int, float)) else seconds("val_check_interval", interval)
+        self._every = None
+        if not trainer.enable_validation or self._by_time is not None:
+            return
+        if isinstance(interval, float) and interval == 1.0:
+            return
+        if isinstance(interval, float):
+            if self.num_batches == float("inf"):
+                raise MisconfigurationException(
+                    f"`val_check_interval={interval}` is a share of an epoch whose length is unknown. "
+                    "Give a number of batches (int)."
+                )
+            self._every = max(1, int(self.num_batches * interval))
+        else:
+            self._every = interval
+            if per_epoch and interval > self.num_batches and trainer.limit_val_batches:
+                raise MisconfigurationException(
+                    f"`val_check_interval={interval}` is more than the {int(self.num_batches)} batches of an epoch, so "
+                    "validation would never run. Lower it, or set `check_val_every_n_epoch=None` to count over epochs."
+                )
+
+    def validates_within_epoch(self) -> bool:
+        """False if no batch of this epoch but the last can be followed by validation."""
+        return self.trainer.enable_validation and (self._every is not None or self._by_time is not None)
+
+    def validation_is_due(self, at_end: bool = False) -> bool:
+        """Whether to validate now; at most once at the same batch."""
+        trainer, progress = self.trainer, self.trainer.progress
+        n = trainer.check_val_every_n_epoch
+        here = (progress.epoch, progress.batch)
+        if not trainer.enable_validation or self._validated_at == here:
+            return False
+        if n is not None and (progress.epoch + 1) % n != 0:
+            return False
+        if trainer.should_stop and self.may_stop():
+            return True
+        if self._by_time is not None:
+            return bool(trainer.agree(time.monotonic() - self._validated_time >= self._by_time))
+        if not at_end and progress.batch >= self.num_batches:
+            return False
+        if self._every is None:
+            return at_end
+        if n is None:
+            return bool((self.batches_before + progress.batch) % self._every == 0)
+        return bool(progress.batch % self._every == 0)
+
+    @property
+    def batches_before(self) -> int:
+        """Batches of the epochs before this one, as far as the length is known."""
+        return 0 if self.num_batches == float("inf") else self.trainer.progress.epoch * int(self.num_batches)
+
+    def validate(self) -> None:
+        """The validation loop, without a trace in the random numbers of training."""
+        trainer, progress, optimization = self.trainer, self.trainer.progress, self.optimization
+        loop = trainer.validate_loop
+        self.at = "validation"
+        stage, trainer.stage = trainer.stage, Stage.VALIDATE
+        if progress.window == 0 and is_overridden(trainer.module, "on_validation_model_zero_grad"):
+            trainer.module.on_validation_model_zero_grad()
+        with rng.isolated(), trainer.no_grad():
+            if not loop.loaders or self._reloads_validation():
+                trainer.setup_validation()
+            loop.run()
+        trainer.stage = stage
+        self._validated_at = (progress.epoch, progress.batch)
+        self._validated_time = time.monotonic()
+        trainer.schedulers.step(trainer.schedulers.plateau_on_step, 1)
+        if optimization is not None:
+            optimization.refresh()
+
+    def _reloads_validation(self) -> bool:
+        every = self.trainer.reload_dataloaders_every_n_epochs
+        due = every and self.trainer.progress.epoch - self._validation_loaded >= every
+        if due:
+            self._validation_loaded = self.trainer.progress.epoch
+        return bool(due)
+
+    def sanity_check(self) -> None:
+        """A few validation batches ahead of training; their metrics are dropped, the generators put back."""
+        trainer = self.trainer
+        steps = trainer.num_sanity_val_steps
+        if not trainer.enable_validation or not steps or self.at == "validation":
+            return
+        trainer.stage = Stage.SANITY_CHECK
+        with rng.isolated(), trainer.no_grad():
+            trainer.setup_validation()
+            trainer.hooks.on_sanity_check_start()
+            trainer.validate_loop.run(float("inf") if steps == -1 else steps)
+            trainer.hooks.on_sanity_check_end()
+        trainer.recorder.forget()
+        trainer.stage = Stage.TRAIN
+
+
+def warn_about_frozen_modes(module: Any) -> None:
+    """Modules left in evaluation mode train differently; say so once."""
+    count = sum(not m.training for m in module.modules())
+    if count:
+        rank_zero_warn(
+            f"{count} submodules are in evaluation mode at the start of training. "
+            "If that is not meant, call `.train()` on the module first."
+        )

@@ -1,0 +1,292 @@
+"""The fit loop against the hand-written loop, bit for bit, and its limits."""
+
+import warnings
+
+import pytest
+import torch
+import torch.nn.functional as F
+from lt_interfaces import ModuleHooks
+from lt_loops import Trainer
+from torch import nn
+from torch.optim import SGD, Adam
+from torch.optim.lr_scheduler import ExponentialLR, StepLR
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+X, Y = torch.randn(50, 4, generator=torch.Generator().manual_seed(1)), torch.zeros(50, 2)
+
+
+def loader(batch_size=8, shuffle=True):
+    return DataLoader(TensorDataset(X, Y), batch_size, shuffle=shuffle)
+
+
+class Net(ModuleHooks, nn.Module):
+    def __init__(self, optimizer=lambda p: SGD(p, 0.1), scheduler=None):
+        super().__init__()
+        self.layer, self.dropout = nn.Linear(4, 2), nn.Dropout(0.3)
+        self.make_optimizer, self.make_scheduler = optimizer, scheduler
+
+    def loss(self, batch):
+        return F.mse_loss(self.dropout(self.layer(batch[0])), batch[1])
+
+    def training_step(self, batch, batch_idx):
+        return self.loss(batch)
+
+    def configure_optimizers(self):
+        optimizer = self.make_optimizer(self.parameters())
+        return (
+            optimizer
+            if self.make_scheduler is None
+            else {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer)}
+        )
+
+
+def quiet(**kwargs):
+    return Trainer(**{"max_epochs": 3, **kwargs})
+
+
+def by_hand(make, epochs=3, accumulate=1, clip=None, per_step=None):
+    torch.manual_seed(3)
+    net = make()
+    optimizer = net.make_optimizer(net.parameters())
+    scheduler = (
+        net.make_scheduler(optimizer)["scheduler"] if per_step else net.make_scheduler and net.make_scheduler(optimizer)
+    )
+    torch.manual_seed(4)
+    for _ in range(epochs):
+        batches = loader()
+        for i, batch in enumerate(batches):
+            size = min(accumulate, len(batches) - i // accumulate * accumulate)
+            if i % accumulate == 0:
+                optimizer.zero_grad()
+            (net.loss(batch) / size).backward()
+            if (i + 1) % accumulate == 0 or i + 1 == len(batches):
+                if clip:
+                    nn.utils.clip_grad_norm_(net.parameters(), clip)
+                optimizer.step()
+                if per_step:
+                    scheduler.step()
+        if scheduler and not per_step:
+            scheduler.step()
+    return net
+
+
+def by_fit(make, **kwargs):
+    torch.manual_seed(3)
+    net = make()
+    torch.manual_seed(4)
+    quiet(**kwargs).fit(net, loader())
+    return net
+
+
+def same(a, b):
+    return all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+
+
+OPTIMIZERS = {
+    "sgd": lambda p: SGD(p, 0.1),
+    "momentum": lambda p: SGD(p, 0.1, momentum=0.9, nesterov=True),
+    "amsgrad": lambda p: Adam(p, 0.01, amsgrad=True),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_fit_gives_the_weights_of_the_hand_written_loop(name):
+    assert same(by_fit(lambda: Net(OPTIMIZERS[name])), by_hand(lambda: Net(OPTIMIZERS[name])))
+
+
+def test_a_scheduler_by_epoch_steps_as_by_hand():
+    def make():
+        return Net(OPTIMIZERS["amsgrad"], lambda o: StepLR(o, 1, 0.5))
+
+    assert same(by_fit(make), by_hand(make))
+
+
+def test_a_scheduler_by_step_steps_as_by_hand():
+    def make():
+        return Net(OPTIMIZERS["sgd"], lambda o: {"scheduler": ExponentialLR(o, 0.9), "interval": "step"})
+
+    assert same(by_fit(make), by_hand(make, per_step=True))
+
+
+def test_a_short_last_window_weighs_the_batches_that_were_there():
+    assert same(by_fit(Net, accumulate_grad_batches=3), by_hand(Net, accumulate=3))
+
+
+def test_clipping_is_torchs_own():
+    assert same(by_fit(Net, gradient_clip_val=0.01), by_hand(Net, clip=0.01))
+
+
+def test_a_registered_step_hook_of_torch_is_called():
+    steps = []
+
+    class Hooked(Net):
+        def configure_optimizers(self):
+            optimizer = SGD(self.parameters(), 0.1)
+            optimizer.register_step_post_hook(lambda *_: steps.append(1))
+            return optimizer
+
+    quiet(max_epochs=1).fit(Hooked(), loader())
+    assert len(steps) == 7
+
+
+class Unsized(IterableDataset):
+    def __init__(self, n):
+        self.n = n
+
+    def __iter__(self):
+        return iter([(X[i], Y[i]) for i in range(self.n)])
+
+
+def test_a_short_window_of_a_loader_without_length_is_scaled_when_it_ends():
+    def run(data, **kwargs):
+        torch.manual_seed(3)
+        net = Net()
+        net.dropout.p = 0.0
+        quiet(max_epochs=1, **kwargs).fit(net, data)
+        return net
+
+    streamed = run(DataLoader(Unsized(40), 8), accumulate_grad_batches=4)
+    listed = run([(X[i : i + 8], Y[i : i + 8]) for i in range(0, 40, 8)], accumulate_grad_batches=4)
+    for p, q in zip(streamed.parameters(), listed.parameters(), strict=True):
+        torch.testing.assert_close(p, q)
+
+
+def test_a_second_fit_goes_on_where_the_first_one_stopped():
+    def run(*limits):
+        torch.manual_seed(3)
+        net = Net()
+        torch.manual_seed(4)
+        trainer = quiet(max_epochs=limits[0])
+        for limit in limits:
+            trainer.fit_loop.max_epochs = limit
+            trainer.fit(net, loader())
+        return trainer.current_epoch, trainer.global_step
+
+    assert run(2, 4) == run(4) == (4, 28)
+
+
+@pytest.mark.parametrize(
+    ("limits", "steps"), [({"max_steps": 5}, 5), ({"limit_train_batches": 2}, 6), ({"fast_dev_run": 2}, 2)]
+)
+def test_limits_count_optimizer_steps(limits, steps):
+    trainer = quiet(**limits)
+    trainer.fit(Net(), loader())
+    assert trainer.global_step == steps
+
+
+def test_returning_minus_one_skips_the_rest_of_the_epoch():
+    class Skips(Net):
+        def on_train_batch_start(self, batch, batch_idx):
+            return -1 if batch_idx == 2 else None
+
+    trainer = quiet()
+    trainer.fit(Skips(), loader())
+    assert trainer.global_step == 6
+
+
+def test_returning_none_skips_the_batch():
+    class Skips(Net):
+        def training_step(self, batch, batch_idx):
+            return None if batch_idx == 0 else self.loss(batch)
+
+    trainer = quiet(max_epochs=1)
+    with pytest.warns(UserWarning, match="skipped"):
+        trainer.fit(Skips(), loader())
+    assert trainer.global_step == 6
+
+
+def test_an_lbfgs_optimizer_evaluates_the_loss_itself():
+    class Net2(Net):
+        def configure_optimizers(self):
+            return torch.optim.LBFGS(self.parameters(), 0.1, max_iter=3)
+
+    trainer, net = quiet(max_epochs=1), Net2()
+    before = [p.clone() for p in net.parameters()]
+    trainer.fit(net, loader())
+    assert trainer.global_step == 7
+    assert not any(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+
+
+def test_an_overridden_optimizer_step_gets_a_closure_that_computes_gradients():
+    class Warm(Net):
+        def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure):
+            optimizer.step(closure=optimizer_closure)
+
+    assert same(by_fit(Warm), by_hand(Net))
+
+
+def test_a_stop_waits_for_the_minimum():
+    class Stops(Net):
+        trainer = None
+
+        def on_train_batch_end(self, outputs, batch, batch_idx):
+            self.trainer.should_stop = True
+
+    trainer = quiet(min_steps=10)
+    trainer.fit(Stops(), loader())
+    assert trainer.global_step == 10
+
+
+def test_an_empty_loader_is_an_error_before_training():
+    with pytest.raises(ValueError, match="no batches"):
+        quiet().fit(Net(), DataLoader(TensorDataset(X[:0], Y[:0]), 8))
+
+
+def test_a_loss_without_gradient_is_refused_with_a_remedy():
+    class Detached(Net):
+        def training_step(self, batch, batch_idx):
+            return self.loss(batch).detach()
+
+    with pytest.raises(ValueError, match=r"without a gradient.*detach"):
+        quiet().fit(Detached(), loader())
+
+
+def test_a_loss_that_is_no_scalar_is_refused_with_its_shape():
+    class Vector(Net):
+        def training_step(self, batch, batch_idx):
+            return self.layer(batch[0])
+
+    with pytest.raises(ValueError, match=r"shape \(8, 2\)"):
+        quiet().fit(Vector(), loader())
+
+
+def test_a_near_miss_of_a_hook_name_says_which_was_meant():
+    class Typo(Net):
+        configure_optimizers = None
+
+        def configure_optimizer(self):
+            return SGD(self.parameters(), 0.1)
+
+    with pytest.raises(ValueError, match="Did you mean `configure_optimizers`"):
+        quiet().fit(Typo(), loader())
+
+
+def test_training_without_limits_says_so_once():
+    class Stops(Net):
+        trainer = None
+
+        def on_train_batch_end(self, outputs, batch, batch_idx):
+            self.trainer.should_stop = True
+
+    with pytest.warns(UserWarning, match="1000 epochs"):
+        Trainer().fit(Stops(), loader())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quiet(max_epochs=1).fit(Net(), loader())
+
+
+def test_a_callback_added_during_the_run_is_seen():
+    class Counts:
+        n = 0
+
+        def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+            self.n += 1
+
+    class Adds:
+        def on_train_epoch_start(self, trainer, module):
+            if trainer.current_epoch == 1 and len(trainer.callbacks) == 1:
+                trainer.callbacks.append(counts)
+
+    counts = Counts()
+    quiet(callbacks=[Adds()]).fit(Net(), loader())
+    assert counts.n == 14

@@ -1,0 +1,28 @@
+"""Objects out of strings: lt's own table first, then what other packages registered."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import EntryPoints, entry_points
+from typing import Any
+
+from lt_interfaces import did_you_mean
+
+
+@cache
+def _registered(group: str) -> EntryPoints:
+    return entry_points(group=group)
+
+
+def resolve(kind: str, value: Any, own: Mapping[str, Callable[..., Any]], **kwargs: Any) -> Any:
+    """`value` itself unless it is a string; then what is made from the table or the entry points `lt.<kind>`."""
+    if not isinstance(value, str):
+        return value
+    if value in own:
+        return own[value](**kwargs)
+    found = {e.name: e for e in _registered(f"lt.{kind}")}
+    if value in found:
+        return found[value].load()(**kwargs)
+    raise ValueError(
+        f"There is nothing called {value!r} among the {kind}. {did_you_mean(value, [*own, *found])} "
+        f"Other packages add names through the entry point `lt.{kind}`."
+    )
