@@ -80,7 +80,8 @@ def install(session: nox.Session, packages: list[str], *others: str, test: list[
     if stamp.exists() and stamp.read_text() == metadata:
         return
     stamp.unlink(missing_ok=True)
-    if any(line.startswith("torch") for name in packages for line in PROJECTS[name]["dependencies"]):
+    extras = [line for name in test for lines in PROJECTS[name]["optional-dependencies"].values() for line in lines]
+    if any(line.startswith("torch>") for name in packages for line in PROJECTS[name]["dependencies"] + extras):
         link_torch(session)
     session.install("-q", *arguments)
     for name in PROJECTS:

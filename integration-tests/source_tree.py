@@ -23,6 +23,7 @@ class Import:
     module: str
     path: Path
     line: int
+    for_types: bool = False
 
     @property
     def top(self) -> str:
@@ -93,7 +94,10 @@ BY_IMPORT_NAME = {package.import_name: package for package in PACKAGES}
 def imports(path: Path) -> list[Import]:
     """All imports of a file: at its top, in functions, under TYPE_CHECKING."""
     tree = ast.parse(path.read_text(), str(path))
-    return [Import(module, path, line) for module, line in _imported(tree, path) if module != "__future__"]
+    blocks = [n for n in ast.walk(tree) if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.unparse(n.test)]
+    typed = {line for block in blocks for line in range(block.lineno, (block.body[-1].end_lineno or 0) + 1)}
+    found = [(module, line) for module, line in _imported(tree, path) if module != "__future__"]
+    return [Import(module, path, line, line in typed) for module, line in found]
 
 
 def named(path: Path) -> list[Import]:

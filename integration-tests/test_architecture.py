@@ -11,6 +11,7 @@ from source_tree import BY_IMPORT_NAME, PACKAGES, ROOT, Package, foreign, import
 
 FLOORS_PAGE = ROOT / "docs/pages/floors.md"
 FORBIDDEN_FILES = re.compile(r"(util|utils|helper|helpers|common|misc|shared|stuff|tools)\.py")
+OWN_PROCESSES = "lt_accel/process_launcher.py"  # parent and child of one launch hand each other pickles, no file does
 each_package = pytest.mark.parametrize("package", PACKAGES, ids=[package.name for package in PACKAGES])
 
 
@@ -54,7 +55,8 @@ def test_imports_are_declared(package: Package):
 @each_package
 def test_what_tests_import_is_declared(package: Package):
     declared = package.required() | package.extra("test")
-    wrong = [str(i) for path in package.tests() for i in foreign(path, package) if i.top not in declared]
+    found = [i for path in package.tests() for i in foreign(path, package) if not i.for_types]
+    wrong = [str(i) for i in found if i.top not in declared]
     assert not wrong, "add it to the extra `test` of pyproject.toml, or do without"
 
 
@@ -135,7 +137,8 @@ def _dangerous_calls(path: Path) -> list[str]:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Call):
             name, options = ast.unparse(node.func), {k.arg: ast.unparse(k.value) for k in node.keywords}
-            bad = name in forbidden or options.get("shell", "False") != "False"
+            bad = name in forbidden and not (name == "pickle.loads" and path.as_posix().endswith(OWN_PROCESSES))
+            bad = bad or options.get("shell", "False") != "False"
             if name == "torch.load":
                 bad = "lt_checkpoint" not in path.parts or options.get("weights_only") != "True"
                 bad = bad and "i_trust_this_file" not in _function_around(node, text)

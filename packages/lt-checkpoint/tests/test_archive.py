@@ -115,7 +115,7 @@ def test_a_file_of_another_kind_is_no_checkpoint(tmp_path, content):
 def test_another_zip_file_is_no_checkpoint(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.ckpt", "w") as archive:
         archive.writestr("a/b.txt", "hello")
-    with pytest.raises(CorruptCheckpoint, match="not one that `torch.save` writes"):
+    with pytest.raises(CorruptCheckpoint, match=r"not one that `torch\.save` writes"):
         load(tmp_path / "x.ckpt")
 
 

@@ -43,6 +43,14 @@ assert os.listdir(os.path.dirname(path)) == [os.path.basename(path)]
 """
 
 
+def write_then_raise(path, data, error=None):
+    with atomic_write(path) as file:
+        file.write(data[:50_000])
+        file.write(data[50_000:])
+        if error is not None:
+            raise error
+
+
 @pytest.fixture
 def file_limit():
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -63,9 +71,8 @@ def test_a_file_appears_with_its_folders_when_the_block_ends(tmp_path):
 def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path, error):
     path = tmp_path / "x"
     path.write_bytes(b"old")
-    with pytest.raises(error), atomic_write(path) as file:
-        file.write(b"new" * 1_000_000)
-        raise error
+    with pytest.raises(error):
+        write_then_raise(path, b"new" * 1_000_000, error)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["x"]
 
@@ -80,9 +87,8 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, file_limit):
     path = tmp_path / "x"
     path.write_bytes(b"old")
     file_limit(100_000)
-    with pytest.raises(OSError) as caught, atomic_write(path) as file:
-        file.write(b"n" * 50_000)
-        file.write(b"n" * 60_000)
+    with pytest.raises(OSError) as caught:
+        write_then_raise(path, b"n" * 110_000)
     assert caught.value.errno == errno.EFBIG
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["x"]

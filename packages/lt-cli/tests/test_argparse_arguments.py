@@ -130,6 +130,18 @@ def test_the_environment_gives_literals_or_text(monkeypatch):
     assert env_arguments(Trainer, prefix="PL_TRAINER_") == {"devices": 2, "root": "runs/a"}
 
 
+@pytest.mark.parametrize(
+    ("text", "value"), [("16", 16), ("16-mixed", "16-mixed"), ("0.5", 0.5), ("false", False), ("no", "no")]
+)
+def test_any_takes_what_the_text_looks_like(text, value):
+    class Open:
+        def __init__(self, precision: Any = None) -> None:
+            self.precision = precision
+
+    found = parse("--precision", text, cls=Open).precision
+    assert (type(found), found) == (type(value), value)
+
+
 def test_types_are_reduced_to_simple_ones():
     found = {name: kinds for name, kinds, _ in get_init_arguments_and_types(Trainer)}
     assert found["devices"] == (int, str)

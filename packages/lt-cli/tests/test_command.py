@@ -27,6 +27,7 @@ class Trainer:
         devices: list[int] | str | int = "auto",
         precision: str | int | None = None,
         max_epochs: int | None = None,
+        max_time: Any = None,
         limit_train_batches: float | int | None = None,
         fast_dev_run: int | bool = False,
         **options: Any,
@@ -108,6 +109,10 @@ def test_a_number_keeps_the_type_of_its_literal(count, fraction):
     as_fraction = run("fit", "--limit_train_batches", str(fraction))["limit_train_batches"]
     assert (type(as_count), as_count) == (int, count)
     assert (type(as_fraction), as_fraction) == (float, fraction)
+
+
+def test_a_duration_stays_text():
+    assert run("fit", "--max_time", "10:12:00:00")["max_time"] == "10:12:00:00"
 
 
 def test_a_bare_bool_flag_is_true_and_takes_a_count_too():

@@ -39,7 +39,9 @@ def test_step_and_epoch_fork_the_name(recorder):
     assert float(recorder.callback_metrics["loss"]) == 3.0
 
 
-@pytest.mark.parametrize(("fx", "expected"), [("mean", 3.0), ("sum", 9.0), ("min", 2.0), ("max", 7.0), (torch.max, 7.0)])
+@pytest.mark.parametrize(
+    ("fx", "expected"), [("mean", 3.0), ("sum", 9.0), ("min", 2.0), ("max", 7.0), (torch.max, 7.0)]
+)
 def test_reductions_over_an_epoch(fx, expected):
     r = evaluating()
     for size, value in ((4, 2.0), (1, 7.0)):

@@ -46,6 +46,7 @@ def all_gather(data: Any, device: torch.device, group: Any = None, sync_grads: b
             return objects
         tensor = _on_device(value, device).contiguous()
         if sync_grads and tensor.requires_grad:
+            # imported here since it compiles as it is imported, and few need it
             from torch.distributed.nn.functional import all_gather as gather_with_grad
 
             stacked = torch.stack(gather_with_grad(tensor, group))
@@ -69,4 +70,4 @@ def _on_device(value: Tensor | int | float, device: torch.device) -> Tensor:
     """Where the group can exchange it: CPU tensors stay, since every group of ours can."""
     if isinstance(value, Tensor):
         return value
-    return torch.tensor(value, device=device)
+    return torch.tensor(int(value) if isinstance(value, bool) else value, device=device)

@@ -3,12 +3,16 @@
 The store in which processes find each other is opened once and kept, and each joining uses keys of its own in it.
 """
 
+import os
 import socket
 from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
+
+HOSTED = "_LT_ACCEL_HOSTED"
+"""Set where our launcher serves the store: then no rank does."""
 
 _store: Any = None
 _joined = 0
@@ -21,15 +25,22 @@ def host_store() -> Any:
     return dist.TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach())
 
 
-def use_store(store: Any) -> None:
-    """Find the others in this store from now on; None forgets the one in use."""
+def serve_store() -> int:
+    """Serve the store for as long as this process lives; returns its port."""
+    global _store
+    if _store is None:
+        _store = host_store()
+    port: int = _store.port
+    return port
+
+
+def forget_store() -> None:
+    """In a forked process: the parent's connections are of no use here."""
     global _store, _joined
-    _store, _joined = store, 0
+    _store, _joined = None, 0
 
 
-def join(
-    *, backend: str, rank: int, world_size: int, timeout: timedelta, address: str, port: int, hosted: bool
-) -> bool:
+def join(*, backend: str, rank: int, world_size: int, timeout: timedelta, address: str, port: int) -> bool:
     """Enter the default group; False if this process is in one already."""
     global _store, _joined
     if dist.is_initialized():
@@ -39,7 +50,7 @@ def join(
                 "Leave it with `torch.distributed.destroy_process_group()` or ask for as many devices."
             )
         return False
-    if _store is None and hosted:
+    if _store is None and HOSTED in os.environ:
         _store = dist.TCPStore(address, port, is_master=False, timeout=timeout, wait_for_workers=False)
     elif _store is None:
         _store, _, _ = next(dist.rendezvous("env://", rank=rank, world_size=world_size, timeout=timeout))

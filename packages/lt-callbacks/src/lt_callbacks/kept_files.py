@@ -72,8 +72,8 @@ class KeptFiles(Checkpoint):
             self._rank()
         elif state_dict.get("best_k_models"):
             rank_zero_warn(
-                f"The scores of the checkpoints in {state_dict.get('dirpath')!r} are not taken over, since `dirpath` is "
-                f"now {self.dirpath!r}. Give the same `dirpath` to go on with them."
+                f"The scores of the checkpoints in {state_dict.get('dirpath')!r} are not taken over, since `dirpath` "
+                f"is {self.dirpath!r} now. Give the same `dirpath` to go on with them."
             )
         self.best_model_path = state_dict.get("best_model_path", "")
 

@@ -7,7 +7,7 @@ from lt_interfaces import CALLBACK_HOOKS, Callback, did_you_mean
 
 
 class LambdaCallback(Callback):
-    """Calls the given functions at their hooks, with the hook's arguments: `on_fit_start=lambda trainer, module: ...`."""
+    """Calls functions at the hooks they are given for: `LambdaCallback(on_fit_start=lambda trainer, module: ...)`."""
 
     def __init__(self, **hooks: Callable[..., Any] | None) -> None:
         for name, function in hooks.items():

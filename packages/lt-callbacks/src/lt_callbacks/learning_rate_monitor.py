@@ -7,7 +7,7 @@ from lt_interfaces import Callback, MisconfigurationException, Trainer
 
 
 class LearningRateMonitor(Callback):
-    """Logs each optimizer's learning rate as its scheduler's `name` or `lr-<optimizer>`, plus `/pg<k>` if it has groups.
+    """Logs learning rates, each under its scheduler's `name` or `lr-<optimizer>`, with `/pg<k>` if there are groups.
 
     `logging_interval` "step" records with each record of the training steps the values that step was taken with,
     "epoch" at each start of an epoch; None chooses by the interval of each scheduler.
@@ -71,7 +71,7 @@ class LearningRateMonitor(Callback):
 def _named(trainer: Trainer) -> Iterator[tuple[Any, str, str | None]]:
     """Each optimizer once, with its name and its scheduler's interval if it has one."""
     taken: set[str] = set()
-    scheduled = {id(config.scheduler.optimizer): config for config in trainer.lr_scheduler_configs}
+    scheduled = {id(getattr(config.scheduler, "optimizer", None)): config for config in trainer.lr_scheduler_configs}
     for optimizer in trainer.optimizers:
         config = scheduled.get(id(optimizer))
         name = base = getattr(config, "name", None) or f"lr-{type(optimizer).__name__}"

@@ -71,7 +71,7 @@ class ModelCheckpoint(KeptFiles):
         self.save_weights_only = save_weights_only
         self.auto_insert_metric_name = auto_insert_metric_name
         self.enable_version_counter = enable_version_counter
-        if every_n_train_steps is every_n_epochs is train_time_interval is None:
+        if every_n_train_steps is None and every_n_epochs is None and train_time_interval is None:
             every_n_epochs = 1
         self.every_n_train_steps, self.every_n_epochs = every_n_train_steps or 0, every_n_epochs or 0
         self.train_time_interval = train_time_interval

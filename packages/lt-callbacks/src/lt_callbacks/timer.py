@@ -102,7 +102,7 @@ class Timer(Callback):
         self._end.pop(stage, None)
 
     def _check(self, trainer: Trainer) -> None:
-        if self._span is not None and not trainer.should_stop and self._span.is_over(trainer):
-            trainer.should_stop = True
-            if self.verbose:
+        if self._span is not None and self._span.is_over(trainer):
+            if self.verbose and not trainer.should_stop:
                 rank_zero_info(f"The time for training, {timedelta(seconds=self._span.seconds)}, is up.")
+            trainer.should_stop = True

@@ -116,8 +116,10 @@ def read_requests(pickle: bytes) -> Requests:
             found.names.add(_foreign(name, arg, constants))
         if isinstance(arg, str):
             constants = [constants[1], arg]
-        if run is not None:
-            run = None if top is None else [*run, top]
+        if top is None:
+            run = None
+        elif run is not None:
+            run.append(top)
     return found
 
 

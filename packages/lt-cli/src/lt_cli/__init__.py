@@ -7,12 +7,11 @@ from lt_cli.argparse_arguments import (
     get_init_arguments_and_types,
     parse_argparser,
 )
-from lt_cli.command import Command, main
+from lt_cli.console import main
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "Command",
     "add_argparse_args",
     "env_arguments",
     "from_argparse_args",

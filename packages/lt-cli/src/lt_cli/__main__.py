@@ -2,7 +2,7 @@
 
 import sys
 
-from lt_cli.command import main
+from lt_cli.console import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -14,7 +14,8 @@ T = TypeVar("T")
 Kinds = tuple[type, ...]
 
 SIMPLE: Kinds = (bool, int, float, str)
-WORDS = {"true": True, "yes": True, "on": True, "y": True, "false": False, "no": False, "off": False, "n": False}
+TRUTH = {"true": True, "false": False}
+WORDS = {**TRUTH, "yes": True, "on": True, "y": True, "1": True, "no": False, "off": False, "n": False, "0": False}
 
 
 def add_argparse_args(cls: type, parent_parser: ArgumentParser, use_argument_group: bool = True) -> ArgumentParser:
@@ -87,6 +88,8 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
 def _kinds(annotation: Any, default: Any) -> Kinds:
     if annotation is inspect.Parameter.empty:
         return (type(default),) if isinstance(default, SIMPLE) else ()
+    if annotation is Any or annotation == "Any":
+        return SIMPLE
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
     bracket = re.compile(r"([\w.]*)\[([^\[\]]*)\]")
     while bracket.search(text):
@@ -112,8 +115,9 @@ def _reader(kinds: Kinds, default: Any) -> Callable[[str], Any]:
                     return kind(text)
                 except ValueError:
                     pass
-        if bool in kinds and text.lower() in {**WORDS, "1": True, "0": False}:
-            return {**WORDS, "1": True, "0": False}[text.lower()]
+        words = TRUTH if str in kinds else WORDS
+        if bool in kinds and text.lower() in words:
+            return words[text.lower()]
         if str in kinds:
             return text
         raise ArgumentTypeError(f"takes {' or '.join(kind.__name__ for kind in kinds)}, got {text!r}")

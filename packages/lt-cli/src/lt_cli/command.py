@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jsonargparse import Namespace, set_parsing_settings
-from lt_interfaces import did_you_mean, is_overridden, rank_zero_only
+from lt_interfaces import is_overridden
 
 from lt_cli.class_reference import load_class, registered_class
-from lt_cli.failures import UsageError, is_deliberate, packages_of
+from lt_cli.commands import COMMANDS, DONE, FAILED, USAGE
+from lt_cli.failures import UsageError, complain, is_deliberate, packages_of, packages_of_lt
 from lt_cli.parser import ConfigFile, Parser, chosen_classes, paths_in
 
-COMMANDS = {
-    "fit": "train a model, validating as it goes",
-    "validate": "one pass over the validation data",
-    "test": "one pass over the test data",
-    "predict": "one pass over the prediction data",
-}
 LOADERS = {"fit": "train_dataloader", "validate": "val_dataloader"}
-DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 SEED = "seed_everything"
 
 
@@ -65,7 +58,7 @@ class Command:
             parser = self.parser(classes)
             config = parser.settings(parser.normalize(rest))
         except UsageError as error:
-            _say(f"{self.prog}: {error}")
+            complain(f"{self.prog}: {error}")
             return USAGE
         except Exception:
             # Out of the module that a class was imported from.
@@ -135,54 +128,15 @@ class Command:
             traceback.print_exception(error)
 
 
-def main(
-    args: Sequence[str] | None = None,
-    *,
-    trainer_class: type | None = None,
-    model_class: type | None = None,
-    data_class: type | None = None,
-) -> int:
-    """The exit status of the command in `args` (else `sys.argv`); classes not given are the registered ones."""
-    arguments = list(sys.argv[1:] if args is None else args)
-    if not arguments or arguments[0] not in COMMANDS:
-        return _without_command(arguments)
-    try:
-        return Command(arguments[0], trainer_class, model_class, data_class).run(arguments[1:])
-    except KeyboardInterrupt:
-        return INTERRUPTED
-
-
-def _without_command(arguments: list[str]) -> int:
-    if arguments and arguments[0] in ("-h", "--help"):
-        parser = argparse.ArgumentParser(
-            prog="lt-cli", description="Trains and applies a model.", epilog="`lt-cli fit --help` lists all options."
-        )
-        commands = parser.add_subparsers(metavar="command", required=True)
-        for name, text in COMMANDS.items():
-            commands.add_parser(name, help=text)
-        parser.print_help()
-        return DONE
-    if not arguments or arguments[0].startswith("-"):
-        remedy = "Begin with " + ", ".join(f"`{name}`" for name in COMMANDS) + "."
-        _say(f"lt-cli: The command is missing. {remedy}")
-    else:
-        _say(f"lt-cli: There is no command `{arguments[0]}`. {did_you_mean(arguments[0], COMMANDS)}")
-    return USAGE
-
-
 def _trust(classes: Classes, args: Sequence[str]) -> None:
     """Let config files name only what is in the packages of the classes, or on the command line.
 
     The setting is the process's own: later calls add to it.
     """
     packages = packages_of(*classes.given().values()) | {"torch.nn", "torch.optim"}
+    packages |= packages_of_lt(name.partition(".")[0] for name in sys.modules)
     set_parsing_settings(
         import_path_denylist=["*"],
         import_path_allowlist=sorted(packages | paths_in(args)),
         instantiate_subclass_spec_in_any=False,
     )
-
-
-@rank_zero_only
-def _say(message: str) -> None:
-    print(message, file=sys.stderr)

@@ -16,6 +16,7 @@ import yaml  # type: ignore[import-untyped]
 from lt_cli.class_reference import same_class
 from lt_cli.failures import UsageError
 from lt_cli.option_names import nearest_key
+from lt_cli.plain_yaml import Loader, load
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
@@ -29,7 +30,7 @@ def read_config(path: str, known: Collection[str], classes: Mapping[str, str]) -
     """
     text = _read(path)
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=Loader)
         if node is None:
             return {}
         if not isinstance(node, yaml.MappingNode):
@@ -37,7 +38,7 @@ def read_config(path: str, known: Collection[str], classes: Mapping[str, str]) -
         _check_size(node, path)
         groups = {key[: dot.start()] for key in known for dot in re.finditer(r"\.", key)}
         _check_keys(node, "", path, {*known, *groups}, groups)
-        values: dict[str, Any] = yaml.safe_load(text)
+        values: dict[str, Any] = load(text)
     except RecursionError:
         raise UsageError(f"`{path}` is nested more than {MAX_DEPTH} levels deep. Flatten it.") from None
     except yaml.YAMLError as error:

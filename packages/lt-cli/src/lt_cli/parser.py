@@ -13,17 +13,26 @@ from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from typing import Any, NoReturn, Union
 
-import yaml  # type: ignore[import-untyped]
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ignore[attr-defined]
-from lt_interfaces import rank_zero_only
+from jsonargparse import (  # type: ignore[attr-defined]
+    ActionConfigFile,
+    ArgumentParser,
+    Namespace,
+    set_dumper,
+    set_loader,
+)
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from lt_cli.annotation import members
 from lt_cli.config_file import read_config
-from lt_cli.failures import UsageError
+from lt_cli.failures import UsageError, complain
 from lt_cli.option_names import nearest_key
+from lt_cli.plain_yaml import dump, load
 from lt_cli.rewording import reworded
 
 DATA_ARGUMENTS = {"model", "train_dataloaders", "val_dataloaders", "dataloaders", "datamodule"}
+MODE = "lt_yaml"
+set_loader(MODE, load, (YAMLError,))
+set_dumper(MODE, dump)
 
 
 class ConfigFile(ActionConfigFile):
@@ -32,14 +41,14 @@ class ConfigFile(ActionConfigFile):
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         """Merge the file's values; options after it win."""
         config = read_config(values, parser.keys(), parser.references)
-        self.apply_config(parser, namespace, self.dest, yaml.safe_dump(config))
+        self.apply_config(parser, namespace, self.dest, dump(config))
 
 
 class Parser(ArgumentParser):
     """Options of `trainer`, `model` and `data` classes, the trainer's without a prefix as well."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, allow_abbrev=False, **kwargs)
+        super().__init__(*args, **{"allow_abbrev": False, "parser_mode": MODE, **kwargs})
         self.references: dict[str, str] = {}
         self.named: set[str] = set()
         self.untyped_required: set[str] = set()
@@ -51,8 +60,7 @@ class Parser(ArgumentParser):
         if named:
             self.named.add(group)
         self.add_class_arguments(cls, group, fail_untyped=False)
-        if self.groups and group in self.groups:
-            self.groups[group].title = f"{group}: {cls.__name__}"
+        self._entitle(group, f"{group}: {cls.__name__}")
         self.untyped_required |= {
             f"{group}.{p.name}"
             for p in inspect.signature(cls).parameters.values()
@@ -67,6 +75,7 @@ class Parser(ArgumentParser):
         self.entry_point_keys = self.add_method_arguments(
             trainer_class, command, skip=DATA_ARGUMENTS, fail_untyped=False
         )
+        self._entitle(command, f"{command}: {trainer_class.__name__}.{command}")
         self._keep_literal_types()
 
     def flatten(self, group: str) -> None:
@@ -100,7 +109,7 @@ class Parser(ArgumentParser):
             name, equals, value = argument.partition("=")
             name = self._known_option(name)
             action = self._option_string_actions.get(name)
-            if not equals and re.match(r"-[-a-zA-Z]", following) and bool in _types(action):
+            if not equals and re.match(r"-[-a-zA-Z]", following) and {bool, Any} & {*_types(action)}:
                 equals, value = "=", "true"
             result.append(name + equals + value)
         return result
@@ -116,18 +125,22 @@ class Parser(ArgumentParser):
 
     def dump(self, *args: Any, **kwargs: Any) -> str:
         """The settings as YAML; a class chosen on the command line is written down with its arguments."""
-        values = yaml.safe_load(super().dump(*args, **kwargs)) or {}
+        values = load(super().dump(*args, **kwargs)) or {}
         for group in self.named:
             values[group] = {"class_path": self.references[group], "init_args": values.get(group) or {}}
-        return str(yaml.safe_dump(values, sort_keys=False))
+        return dump(values)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Say it on rank zero, exit with status 2."""
         if not self.exit_on_error:
             # One of jsonargparse's own attempts at a value, which it catches.
             super().error(message, ex)
-        _say(f"{self.prog}: {reworded(message, self.prog, self._action)}")
+        complain(f"{self.prog}: {reworded(message, self.prog, self._action)}")
         sys.exit(2)
+
+    def _entitle(self, group: str, title: str) -> None:
+        if self.groups and group in self.groups:
+            self.groups[group].title = title
 
     def _action(self, key: str) -> argparse.Action | None:
         return next((a for a in self._actions if a.dest == key), None)
@@ -182,8 +195,3 @@ def paths_in(args: Iterable[str]) -> set[str]:
 
 def _types(action: argparse.Action | None) -> tuple[Any, ...]:
     return members(getattr(action, "_typehint", getattr(action, "type", None)))
-
-
-@rank_zero_only
-def _say(message: str) -> None:
-    sys.stderr.write(message + "\n")

@@ -53,9 +53,10 @@ class PredictionLoop:
     def run(self, keep: bool) -> list[Any] | None:
         """All outputs on the CPU, flat for one loader, a list for each of several; None unless kept."""
         self.predictions = [[] for _ in self.loaders]
+        moves = self.trainer.engine.device.type != "cpu"
         for dataloader_idx, output in self.stream():
             if keep:
-                self.predictions[dataloader_idx].append(on_cpu(output))
+                self.predictions[dataloader_idx].append(on_cpu(output) if moves else output)
         if not keep:
             return None
         return self.predictions[0] if len(self.loaders) == 1 else self.predictions
@@ -83,7 +84,8 @@ class PredictionLoop:
         on_start, on_end = hooks.on_predict_batch_start, hooks.on_predict_batch_end
         indices = index_stream(loader) if trainer.needs_batch_indices else None
         for batch_idx, batch in enumerate(batches(loader, self._most[i])):
-            self.batch_indices = next(indices, None) if indices else None
+            if indices is not None:
+                self.batch_indices = next(indices, None)
             if move is not None:
                 batch = move(batch, i)
             on_start(batch, batch_idx, i)

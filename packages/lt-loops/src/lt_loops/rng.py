@@ -33,10 +33,10 @@ def restore(state: dict[str, Any]) -> None:
 
 
 @contextmanager
-def isolated() -> Iterator[None]:
-    """Whatever draws random numbers inside changes nothing outside."""
+def isolated() -> Iterator[dict[str, Any]]:
+    """Whatever draws random numbers inside changes nothing outside; yields the states of before."""
     state = capture()
     try:
-        yield
+        yield state
     finally:
         restore(state)

@@ -62,7 +62,7 @@ def _own(trainer: Any) -> dict[str, Any]:
         "step": progress.step,
         "batch": progress.batch,
         "window": progress.window,
-        "rng": lt_checkpoint.plain(rng.capture(), where="lt.rng"),
+        "rng": lt_checkpoint.plain(fit.training_rng or rng.capture(), where="lt.rng"),
         "epoch_rng": lt_checkpoint.plain(fit.epoch_rng, where="lt.epoch_rng"),
     }
 
@@ -197,7 +197,7 @@ def _restore_own(trainer: Any, own: dict[str, Any]) -> None:
         progress.epoch += 1
         progress.batch = progress.window = 0
         fit.at, fit.epoch_rng = "start", None
-    elif fit.at == "validation":
+    elif fit.at in ("validation", "closing"):
         fit._validated_at = (progress.epoch, progress.batch)
 
 

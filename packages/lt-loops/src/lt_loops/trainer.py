@@ -155,9 +155,7 @@ class Trainer(Readings):
         train_dataloaders, datamodule = _data(train_dataloaders, val_dataloaders, datamodule)
         if self.fit_loop.max_epochs is None and self.fit_loop.max_steps == -1 and not self._has_time_limit():
             self.fit_loop.max_epochs = 1000
-            rank_zero_warn(
-                "Neither `max_epochs` nor `max_steps` was given: training for 1000 epochs. Give one of them."
-            )
+            rank_zero_info("Neither `max_epochs` nor `max_steps` was given: training for at most 1000 epochs.")
         self.should_stop = False
         self._run(
             "fit", model, datamodule, ckpt_path, {"train": train_dataloaders, "validate": val_dataloaders}, self._fit

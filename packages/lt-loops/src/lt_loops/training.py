@@ -46,8 +46,11 @@ class FitLoop:
         self.num_batches: float = 0
         self.optimization: Any = None
         self.at = "start"
+        """Where training stands: "start" of an epoch, after a "batch", in "validation" within the epoch, "closing" the
+        epoch (its schedulers stepped, its validation running) or at "epoch_end"."""
         self.epoch_rng: dict[str, Any] | None = None
         self.resumed_rng: dict[str, Any] | None = None
+        self.training_rng: dict[str, Any] | None = None
         self._most: float = 0
         self._loaded_epoch = -1
         self._batches_seen = 0
@@ -74,12 +77,10 @@ class FitLoop:
 
     def run_epoch(self) -> None:
         """One epoch, from its start or from where a checkpoint left it."""
-        trainer, hooks, progress, recorder = (
-            self.trainer,
-            self.trainer.hooks,
-            self.trainer.progress,
-            self.trainer.recorder,
-        )
+        trainer, progress = self.trainer, self.trainer.progress
+        hooks, recorder = trainer.hooks, trainer.recorder
+        if self.at == "closing":
+            return self.end_epoch()
         data = self.begin_epoch()
         recorder.at_epoch("on_train_epoch_start")
         if progress.batch == 0:
@@ -116,7 +117,7 @@ class FitLoop:
                 break
             if progress.step == max_steps:
                 break
-        self.end_epoch(skipped)
+        return self.end_epoch(skipped)
 
     def begin_epoch(self) -> Iterator[Any]:
         """An iterator over what is left of the epoch's data."""
@@ -144,19 +145,16 @@ class FitLoop:
 
     def end_epoch(self, skipped: bool = False) -> None:
         """Everything that follows the last batch of an epoch, or the one at which training stopped."""
-        trainer, hooks, progress, recorder = (
-            self.trainer,
-            self.trainer.hooks,
-            self.trainer.progress,
-            self.trainer.recorder,
-        )
+        trainer, progress = self.trainer, self.trainer.progress
+        hooks, recorder = trainer.hooks, trainer.recorder
         cut = progress.step == self.max_steps and progress.batch < self.num_batches
         stopped = trainer.should_stop and self.may_stop() and progress.batch < self.num_batches
-        if not (cut or stopped):
+        if not (cut or stopped) and self.at != "closing":
             self.optimization.finish_window()
             if self.num_batches != float("inf") and progress.batch < self.num_batches and not skipped:
                 rank_zero_info(f"The loader said {int(self.num_batches)} batches and gave {progress.batch}.")
             trainer.schedulers.step(trainer.schedulers.on_epoch, progress.epoch + 1)
+            self.at = "closing"
         if not (cut or skipped) and self.validation_is_due(at_end=True):
             self.validate()
         recorder.at_epoch("on_train_epoch_end")
@@ -291,14 +289,15 @@ class FitLoop:
         """The validation loop, without a trace in the random numbers of training."""
         trainer, progress, optimization = self.trainer, self.trainer.progress, self.optimization
         loop = trainer.validate_loop
-        self.at = "validation"
+        self.at = "closing" if self.at == "closing" else "validation"
         stage, trainer.stage = trainer.stage, Stage.VALIDATE
         if progress.window == 0 and is_overridden(trainer.module, "on_validation_model_zero_grad"):
             trainer.module.on_validation_model_zero_grad()
-        with rng.isolated(), trainer.no_grad():
+        with rng.isolated() as self.training_rng, trainer.no_grad():
             if not loop.loaders or self._reloads_validation():
                 trainer.setup_validation()
             loop.run()
+        self.training_rng = None
         trainer.stage = stage
         self._validated_at = (progress.epoch, progress.batch)
         self._validated_time = time.monotonic()
@@ -317,7 +316,7 @@ class FitLoop:
         """A few validation batches ahead of training; their metrics are dropped, the generators put back."""
         trainer = self.trainer
         steps = trainer.num_sanity_val_steps
-        if not trainer.enable_validation or not steps or self.at == "validation":
+        if not trainer.enable_validation or not steps or self.at in ("validation", "closing"):
             return
         trainer.stage = Stage.SANITY_CHECK
         with rng.isolated(), trainer.no_grad():

@@ -3,10 +3,11 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from lt_interfaces import did_you_mean
+
 if TYPE_CHECKING:
     from lt_accel import Fabric as Fabric
     from lt_accel import seed_everything as seed_everything
-    from lt_data import LightningDataModule as LightningDataModule
     from lt_interfaces import Callback as Callback
     from lt_module import LightningModule as LightningModule
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from lt import loggers as loggers
     from lt import strategies as strategies
     from lt import utilities as utilities
+    from lt.datamodule import LightningDataModule as LightningDataModule
     from lt.trainer import Trainer as Trainer
 
 __version__ = "0.1.0"
@@ -54,8 +56,6 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         value = globals()[name] = getattr(import_module(_HOMES[name]), name)
         return value
-    from lt_interfaces import did_you_mean
-
     raise AttributeError(f"module 'lt' has no attribute {name!r}. {did_you_mean(name, __all__)}")
 
 

@@ -43,7 +43,7 @@ def translate(old: dict[str, Any], known: list[str]) -> dict[str, Any]:
 def _renamed(name: str, value: Any) -> dict[str, Any] | None:
     if name in ("gpus", "tpu_cores", "ipus"):
         if not value:
-            return {}
+            return {"accelerator": "cpu"}
         return {"accelerator": {"gpus": "gpu", "tpu_cores": "tpu", "ipus": "ipu"}[name], "devices": value}
     if name == "num_processes":
         return {"devices": value}

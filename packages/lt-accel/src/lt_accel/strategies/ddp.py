@@ -95,30 +95,31 @@ class DDPStrategy(Strategy):
         self._unchecked.clear()
         super().leave()
 
-    def wrap(self, module: nn.Module) -> Callable[..., Any] | None:
+    def wrap(self, module: nn.Module) -> Any:
         if not any(p.requires_grad for p in module.parameters()):
             for tensor in [*module.parameters(), *module.buffers()]:
                 dist.broadcast(tensor.detach(), 0)
             return None
         redirect = _Redirect(module, self)
-        redirect.ddp = DistributedDataParallel(redirect, **self._kwargs)
+        ddp = DistributedDataParallel(redirect, **self._kwargs)
+        object.__setattr__(redirect, "ddp", ddp)  # its parent must not become its child
         state, hook, wrapper = self._hook
         if hook is not None:
-            redirect.ddp.register_comm_hook(state, hook if wrapper is None else wrapper(hook))
-        if not (redirect.ddp.find_unused_parameters or redirect.ddp.static_graph):
+            ddp.register_comm_hook(state, hook if wrapper is None else wrapper(hook))
+        if not (ddp.find_unused_parameters or ddp.static_graph):
             self._unchecked.append(redirect)
-        return redirect.run
+        return redirect
 
     def before_backward(self, loss: Tensor) -> None:
         if self._active is not None:
             self._active.prepare(loss)
 
-    def after_backward(self) -> None:
+    def before_step(self) -> None:
         if self._unchecked:
             self._unchecked = [r for r in self._unchecked if not r.check_gradients()]
 
     def no_backward_sync(self, wrapped: Any) -> AbstractContextManager[Any]:
-        return wrapped.__self__.ddp.no_sync()  # type: ignore[no-any-return]
+        return wrapped.ddp.no_sync()  # type: ignore[no-any-return]
 
     def barrier(self, name: str | None = None) -> None:
         dist.barrier(device_ids=[self.device.index] if self.device.type == "cuda" else None)
@@ -146,12 +147,6 @@ class _Redirect(nn.Module):
         self._trained = [(n, p) for n, p in module.named_parameters() if p.requires_grad and n not in ignored]
         self._strategy = strategy
         self._prepared = False
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "ddp":  # its parent, which must not become its child
-            self.__dict__[name] = value
-        else:
-            super().__setattr__(name, value)
 
     def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """`function` as the forward pass of DDP; directly where no gradients are recorded."""

@@ -1,6 +1,5 @@
 """What a strategy is: this process's place among the others, and what they do together."""
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
@@ -63,15 +62,15 @@ class Strategy:
         if self.accelerator is not None:
             self.accelerator.teardown()
 
-    def wrap(self, module: nn.Module) -> Callable[..., Any] | None:
-        """What runs `function(*args)` of the module so that gradients are shared; None if they need not be."""
+    def wrap(self, module: nn.Module) -> Any:
+        """An object whose `run(function, *args)` shares the gradients of a method; None if there are none to share."""
         return None
 
     def before_backward(self, loss: Tensor) -> None:
         """Called with the loss when its gradients are about to be computed."""
 
-    def after_backward(self) -> None:
-        """Called when they are there."""
+    def before_step(self) -> None:
+        """Called when they are there, before an optimizer steps."""
 
     def no_backward_sync(self, wrapped: Any) -> AbstractContextManager[Any]:
         """Gradients inside stay on this rank; `wrapped` is what `wrap` returned."""

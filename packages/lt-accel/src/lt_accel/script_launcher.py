@@ -1,0 +1,174 @@
+"""Starts the other ranks by running the command line again, and lets no rank outlive the failure of another.
+
+This process is the first rank. A thread for each child waits for its end; if that was a failure, this process gets a
+few seconds to end by itself (it usually fails in its next collective), then all are stopped. The traceback of the
+rank that failed first is printed last. A child ends when its parent does.
+"""
+
+import atexit
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from types import TracebackType
+
+import torch
+
+from lt_accel import process_group
+from lt_accel.failures import Failure, die_with_parent, ended, failure_of
+from lt_accel.strategies.strategy import Strategy
+
+_PARENT = "_LT_ACCEL_PARENT"
+_GRACE_SECONDS = 3.0
+_STOPPED = (0, 128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT)  # ended well, or by a request to stop
+_START_FOLDER = os.getcwd()  # the command line means files as seen from there, wherever the script has gone since
+
+_children: "_Children | None" = None
+_is_followed = False
+
+
+def launch_script(strategy: Strategy) -> None:
+    """Start the ranks of this machine after the first, once in the life of this process."""
+    global _children
+    variables = {"NODE_RANK": str(strategy.node_rank), "WORLD_SIZE": str(strategy.world_size)}
+    if strategy.num_nodes == 1:
+        variables |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(process_group.serve_store())}
+    if strategy.num_processes == 1:
+        return
+    threads = share_threads(strategy.num_processes)
+    first = strategy.node_rank * strategy.num_processes
+    os.environ.update(variables, RANK=str(first), LOCAL_RANK="0")
+    if strategy.num_nodes == 1:
+        variables[process_group.HOSTED] = "1"
+    _children = _Children()
+    for i in range(1, strategy.num_processes):
+        _children.start(i, {**variables, **threads, "RANK": str(first + i), "LOCAL_RANK": str(i)})
+    _children.watch()
+
+
+def is_child() -> bool:
+    """True in a process that `launch_script` started."""
+    return _PARENT in os.environ
+
+
+def follow_parent() -> None:
+    """In a child: end with the parent, and tell it of a failure instead of printing it."""
+    global _is_followed
+    if _is_followed:
+        return
+    _is_followed = True
+    parent, pipe = map(int, os.environ[_PARENT].split(":"))
+    die_with_parent(parent)
+    previous = sys.excepthook
+
+    def tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            return
+        try:
+            os.write(pipe, json.dumps(failure_of(error, int(os.environ["RANK"])), ensure_ascii=False).encode())
+        except OSError:
+            previous(kind, error, trace)
+
+    sys.excepthook = tell
+
+
+def share_threads(processes: int) -> dict[str, str]:
+    """The variable that gives each of several processes its share of the processors; taken here as well."""
+    if "OMP_NUM_THREADS" in os.environ or processes == 1:
+        return {}
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = max(1, processors // processes)
+    torch.set_num_threads(share)
+    return {"OMP_NUM_THREADS": str(share)}
+
+
+class _Children:
+    """The other ranks on this machine."""
+
+    def __init__(self) -> None:
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._pipes: dict[int, int] = {}
+        self._failures: list[Failure] = []
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._is_ending = False
+
+    def start(self, local_rank: int, variables: dict[str, str]) -> None:
+        """Run the command line again with these variables."""
+        reading, writing = os.pipe()
+        command = [sys.executable, *sys.orig_argv[1:], *_hydra_arguments(local_rank)]
+        self._processes[local_rank] = subprocess.Popen(  # noqa: S603
+            command,
+            env={**os.environ, **variables, _PARENT: f"{os.getpid()}:{writing}"},
+            cwd=_START_FOLDER if os.path.isdir(_START_FOLDER) else None,
+            pass_fds=(writing,),
+        )
+        os.close(writing)
+        self._pipes[local_rank] = reading
+
+    def watch(self) -> None:
+        """See to it that nobody is left behind, however this process or a child ends."""
+        for rank in self._processes:
+            thread = threading.Thread(target=self._wait, args=(rank,), name=f"lt-rank-{rank}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        self._previous_hook, sys.excepthook = sys.excepthook, self._on_exception
+        atexit.register(self._finish)
+
+    def _wait(self, rank: int) -> None:
+        code = self._processes[rank].wait()
+        if code in _STOPPED:
+            return
+        with self._lock:
+            self._failures.append(self._told(rank) or ended(rank, code))
+        time.sleep(_GRACE_SECONDS)
+        with self._lock:
+            if not self._is_ending:
+                self._kill()
+                self._print_first()
+                os._exit(1)
+
+    def _told(self, rank: int) -> Failure | None:
+        os.set_blocking(self._pipes[rank], False)
+        try:
+            message = os.read(self._pipes[rank], 1 << 16)
+        except BlockingIOError:
+            return None
+        return Failure(*json.loads(message)) if message else None
+
+    def _on_exception(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        own = failure_of(error, int(os.environ["RANK"]))
+        self._previous_hook(kind, error, trace)
+        time.sleep(0.3)  # the failure of a child, of which this one may be the echo, is noticed by its thread meanwhile
+        with self._lock:
+            self._is_ending = True
+            self._kill()
+            if min([own, *self._failures]) is not own:
+                self._print_first()
+
+    def _finish(self) -> None:
+        if not self._is_ending:
+            process_group.leave()  # a child that still waits for this rank gets an error, not a hang
+        for thread in self._threads:
+            thread.join()
+
+    def _kill(self) -> None:
+        for process in self._processes.values():
+            process.kill()
+
+    def _print_first(self) -> None:
+        first = min(self._failures)
+        sys.stdout.flush()
+        print(f"\nRank {first.rank} failed first:\n{first.text}", end="", file=sys.stderr, flush=True)
+
+
+def _hydra_arguments(local_rank: int) -> list[str]:
+    """Hydra writes its files once, and every rank works in the same folder."""
+    hydra = sys.modules.get("hydra.core.hydra_config")
+    if hydra is None or not hydra.HydraConfig.initialized():
+        return []
+    folder = hydra.HydraConfig.get().runtime.output_dir
+    return [f"hydra.run.dir={json.dumps(folder)}", f"hydra.job.name=rank_{local_rank}", "hydra.output_subdir=null"]

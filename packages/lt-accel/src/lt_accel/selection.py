@@ -1,0 +1,90 @@
+"""From what the user asks for (names, numbers, "auto") to the objects that do it."""
+
+import sys
+from typing import Any
+
+import torch
+from lt_interfaces import MisconfigurationException
+
+from lt_accel.accelerators import Accelerator, Devices
+from lt_accel.environments import ClusterEnvironment, LightningEnvironment
+from lt_accel.registry import AcceleratorRegistry, StrategyRegistry
+from lt_accel.strategies import Strategy
+
+_ALIASES = ("auto", "gpu")
+
+
+def choose_accelerator(accelerator: Accelerator | str) -> Accelerator:
+    """The accelerator of that name, which must be on this machine; "gpu" is CUDA or MPS, "auto" the best there is."""
+    if isinstance(accelerator, Accelerator):
+        chosen, asked = accelerator, accelerator.name()
+    elif isinstance(accelerator, str):
+        asked = accelerator.lower()
+        gpus = [AcceleratorRegistry.get(n) for n in ("cuda", "mps")]
+        there = [a for a in gpus if a.is_available()]
+        if asked == "auto":
+            return there[0] if there else AcceleratorRegistry.get("cpu")  # type: ignore[no-any-return]
+        chosen = (there or gpus)[0] if asked == "gpu" else AcceleratorRegistry.get(asked)
+    else:
+        raise TypeError(
+            f"`accelerator` must be a name such as 'cpu' or an `Accelerator`, got {accelerator!r}. Pass one of these."
+        )
+    if not chosen.is_available():
+        names = [n for n in AcceleratorRegistry.names() if AcceleratorRegistry.get(n).is_available()]
+        kind = {"gpu": "CUDA or MPS GPU", "cuda": "CUDA GPU", "mps": "MPS GPU"}.get(asked, f"{asked!r} device")
+        raise MisconfigurationException(
+            f"`accelerator={asked!r}` was asked for, but this machine has no {kind}; available: {', '.join(names)}. "
+            "Pass one of these, or 'auto'."
+        )
+    return chosen
+
+
+def choose_devices(
+    accelerator: Accelerator, devices: Devices, environment: ClusterEnvironment
+) -> list[torch.device]:
+    """One device for each process on this machine; "auto" is what the launcher started, else all there are.
+
+    In a notebook or at a prompt "auto" is one, since one process is what runs there.
+    """
+    if devices != "auto":
+        return accelerator.get_parallel_devices(accelerator.parse_devices(devices))
+    there = accelerator.auto_device_count()
+    started = environment.local_world_size()
+    if started is None:
+        return accelerator.get_parallel_devices(accelerator.parse_devices(1 if is_interactive() else there))
+    if there == 1 and started > 1 and accelerator.name() != "cpu":  # each process was given a GPU of its own
+        return accelerator.get_parallel_devices(accelerator.parse_devices(1)) * started
+    return accelerator.get_parallel_devices(accelerator.parse_devices(started))
+
+
+def choose_strategy(
+    strategy: Strategy | str, devices: list[torch.device], num_nodes: int, environment: ClusterEnvironment
+) -> Strategy:
+    """The strategy of that name; "auto" is one process for one device, else DDP."""
+    if not isinstance(strategy, (Strategy, str)):
+        raise TypeError(f"`strategy` must be a name such as 'ddp' or a `Strategy`, got {strategy!r}. Pass one of these.")
+    interactive = is_interactive() and not environment.creates_processes_externally
+    if strategy == "auto":
+        alone = len(devices) == 1 and num_nodes == 1
+        strategy = "single_device" if alone else "ddp_fork" if interactive else "ddp"
+    chosen: Strategy = StrategyRegistry.get(strategy) if isinstance(strategy, str) else strategy
+    if interactive and chosen.start_method in ("popen", "spawn") and len(devices) > 1:
+        raise MisconfigurationException(
+            f"`strategy={strategy!r}` starts processes by {chosen.start_method}, which cannot see what a notebook or a "
+            "prompt has defined. Use `strategy='ddp_notebook'` or `devices=1`."
+        )
+    return chosen
+
+
+def choose_environment(plugins: list[Any]) -> ClusterEnvironment | None:
+    """The environment among the plugins."""
+    found = [p for p in plugins if isinstance(p, ClusterEnvironment)]
+    return found[0] if found else None
+
+
+def is_interactive() -> bool:
+    """True in a notebook or at Python's prompt."""
+    return hasattr(sys, "ps1") or bool(sys.flags.interactive)
+
+
+__all__ = ["LightningEnvironment", "choose_accelerator", "choose_devices", "choose_strategy", "is_interactive"]

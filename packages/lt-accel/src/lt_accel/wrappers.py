@@ -1,0 +1,174 @@
+"""What `Fabric.setup` returns: the user's module, optimizer and loader, with the engine in between."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+_STEPS = frozenset({"training_step", "validation_step", "test_step", "predict_step"})
+
+
+class FabricModule(nn.Module):
+    """Runs the module's forward in the engine's precision and strategy; everything else is the module's own.
+
+    `module` is the user's; parameters and state have its names.
+    """
+
+    def __init__(self, module: nn.Module, compiled: nn.Module, wrapped: Any) -> None:
+        super().__init__()
+        self.module = module
+        self.__dict__.update(_compiled=compiled, _wrapped=wrapped, _marked=set(_STEPS), _engine=None, _run=compiled)
+
+    def _attach(self, engine: Any) -> None:
+        run, convert = engine.bind(self, "__call__"), engine.precision.convert_output
+        plain = getattr(convert, "__func__", None) is type(engine.precision).__mro__[-2].convert_output
+        self.__dict__.update(_engine=engine, _run=run if plain else lambda *a, **k: convert(run(*a, **k)))
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self._run(*args, **kwargs)
+
+    def mark_forward_method(self, method: str | Callable[..., Any]) -> None:
+        """Let another method run as the forward pass does: in precision, with shared gradients."""
+        name = method if isinstance(method, str) else method.__name__
+        if not callable(getattr(self.module, name, None)):
+            raise AttributeError(
+                f"`{type(self.module).__name__}` has no method `{name}`. Name one that `forward` may be replaced by."
+            )
+        self._marked.add(name)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        return self.module.state_dict(*args, **kwargs)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, **kwargs: Any) -> Any:
+        return self.module.load_state_dict(state_dict, strict, **kwargs)
+
+    def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
+        return self.module.named_parameters(*args, **kwargs)
+
+    def named_buffers(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, torch.Tensor]]:
+        return self.module.named_buffers(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "module":
+            return super().__getattr__(name)
+        value = getattr(self.module, name)
+        if name in self._marked:
+            return self._engine.bind(self, name)
+        if self._wrapped is not None and getattr(value, "__self__", None) is self.module:
+            return self._guarded(name, value)
+        return value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_run" in self.__dict__ and name not in self.__dict__ and name != "module" and not hasattr(type(self), name):
+            setattr(self.module, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def _guarded(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        """The method, refusing to compute gradients past the strategy, which would not share them."""
+        inside = set(self.module.modules())
+
+        def refuse(module: nn.Module, _: Any) -> None:
+            if module in inside and torch.is_grad_enabled():
+                raise RuntimeError(
+                    f"`{name}` ran a forward pass whose gradients would stay on this rank. Call the module itself, or "
+                    f"`mark_forward_method({name!r})` first."
+                )
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            handle = register_module_forward_pre_hook(refuse)
+            try:
+                return method(*args, **kwargs)
+            finally:
+                handle.remove()
+
+        return run
+
+
+class FabricOptimizer:
+    """Steps through the engine; everything else, `isinstance` included, is the optimizer's own."""
+
+    def __init__(self, optimizer: Any, engine: Any, callbacks: list[Any]) -> None:
+        after = [c.on_after_optimizer_step for c in callbacks if hasattr(c, "on_after_optimizer_step")]
+        self.__dict__.update(optimizer=optimizer, _engine=engine, _after=after)
+        self.__class__ = type(f"Fabric{type(optimizer).__name__}", (FabricOptimizer, type(optimizer)), {})
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Step; returns the closure's loss, if there is one."""
+        engine = self._engine
+        loss = None
+        if closure is None:
+            engine.optimizer_step(self.optimizer)
+        else:
+
+            def evaluate() -> Any:
+                nonlocal loss
+                loss = closure()
+                return loss
+
+            engine.optimizer_step(self.optimizer, evaluate)
+        for callback in self._after:
+            callback(strategy=engine.strategy, optimizer=self.optimizer)
+        return loss
+
+    @property
+    def param_groups(self) -> Any:
+        return self.optimizer.param_groups
+
+    @property
+    def state(self) -> Any:
+        return self.optimizer.state
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self.optimizer.zero_grad(set_to_none)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        self.optimizer.add_param_group(param_group)
+
+    def state_dict(self) -> Any:
+        return self.optimizer.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state_dict)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "optimizer":
+            raise AttributeError(name)
+        return getattr(self.optimizer, name)
+
+    def __repr__(self) -> str:
+        return f"Fabric{self.optimizer!r}"
+
+
+class FabricLoader:
+    """Yields batches on the engine's device and shuffles anew each time; everything else is the loader's own."""
+
+    def __init__(self, loader: Any, move: Callable[[Any], Any] | None) -> None:
+        self._loader = loader
+        self._move = move
+        batches = getattr(loader, "batch_sampler", None)
+        samplers = (getattr(loader, "sampler", None), batches, getattr(batches, "sampler", None))
+        self._samplers = [s for s in samplers if hasattr(s, "set_epoch") and hasattr(s, "epoch")]
+        self._seen: int | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        for sampler in self._samplers:
+            if sampler.epoch == self._seen:  # nobody else counts epochs
+                sampler.set_epoch(sampler.epoch + 1)
+        self._seen = self._samplers[0].epoch if self._samplers else None
+        return iter(self._loader) if self._move is None else map(self._move, self._loader)
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_loader":
+            raise AttributeError(name)
+        return getattr(self._loader, name)
+
+
+def is_wrapped(obj: Any) -> bool:
+    """True for what `Fabric.setup` and its relatives return."""
+    return isinstance(obj, (FabricModule, FabricOptimizer, FabricLoader))

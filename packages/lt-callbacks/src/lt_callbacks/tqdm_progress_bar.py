@@ -1,0 +1,142 @@
+"""The bar for a terminal or a notebook: one for training, a short-lived one below it while validating."""
+
+import importlib.util
+import os
+import sys
+from typing import Any, TextIO
+
+from lt_interfaces import Trainer
+from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
+
+from lt_callbacks.progress_bar import NEVER, ProgressBar, metrics_text
+
+
+class Bar(tqdm):  # type: ignore[misc, type-arg, unused-ignore]
+    """A tqdm that draws when told to and starts no thread, so that loaders may fork at any time."""
+
+    monitor_interval = 0
+
+
+class TQDMProgressBar(ProgressBar):
+    """A bar redrawn ten times a second at most, and after `refresh_rate` batches at least; 0 shows nothing.
+
+    `process_position` is its line, counted from the cursor; `leave` keeps the bar of each finished epoch. The
+    environment variable TQDM_MINITERS raises `refresh_rate`.
+    """
+
+    stream: TextIO | None = None
+    """Where to draw; None is standard error."""
+
+    def __init__(self, refresh_rate: int = 1, process_position: int = 0, leave: bool = False) -> None:
+        if refresh_rate < 0 or process_position < 0:
+            raise ValueError(
+                f"`refresh_rate={refresh_rate}` and `process_position={process_position}` must not be negative. "
+                "Use `refresh_rate=0` to show nothing."
+            )
+        super().__init__()
+        if refresh_rate == 0:
+            self.disable()
+        least = os.environ.get("TQDM_MINITERS", "")
+        self.refresh_rate = max(refresh_rate, 1, int(least) if least.isdecimal() else 1)
+        self.process_position = process_position
+        self.leave = leave
+        self._bars: dict[str, Any] = {}
+
+    @property
+    def train_progress_bar(self) -> Any:
+        """The bar of the training epochs; None before and after."""
+        return self._bars.get("train")
+
+    def init_sanity_tqdm(self) -> Any:
+        """The bar of the sanity check; override to draw another."""
+        return self._bar(leave=False)
+
+    def init_train_tqdm(self) -> Any:
+        """The bar of the training epochs; override to draw another."""
+        return self._bar(leave=True)
+
+    def init_validation_tqdm(self) -> Any:
+        """The bar of a validation; override to draw another."""
+        return self._bar(leave="train" not in self._bars)
+
+    def init_test_tqdm(self) -> Any:
+        """The bar of a test; override to draw another."""
+        return self._bar(leave=True)
+
+    def init_predict_tqdm(self) -> Any:
+        """The bar of a prediction; override to draw another."""
+        return self._bar(leave=True)
+
+    def _bar(self, leave: bool) -> Any:
+        return _kind_of_bar()(
+            total=0,
+            position=self.process_position + ("train" in self._bars),
+            leave=leave,
+            file=self.stream or sys.stderr,
+            dynamic_ncols=True,
+            mininterval=0,
+            miniters=1,
+        )
+
+    def print(self, *args: Any, sep: str = " ", end: str = "\n", file: Any = None, **kwargs: Any) -> None:
+        """Print above the bar."""
+        Bar.write(sep.join(map(str, args)), file=file or sys.stdout, end=end)
+
+    def _open(self, stage: str, description: str, total: float, done: int = 0) -> None:
+        if stage == "train" and self.leave:
+            self._shut("train")
+        if stage not in self._bars:
+            self._bars[stage] = getattr(self, f"init_{stage}_tqdm")()
+        bar = self._bars[stage]
+        bar.initial = done
+        bar.reset(total)
+        bar.total = None if total == NEVER else total
+        bar.n = bar.last_print_n = done
+        bar.set_description(description)
+
+    def _draw(self, stage: str, done: int) -> None:
+        bar = self._bars[stage]
+        if stage == "train":
+            bar.set_postfix_str(metrics_text(self._metrics, ", "), refresh=False)
+        bar.update(done - bar.n)
+
+    def _close(self, stage: str, done: int) -> None:
+        self._draw(stage, done)
+        self._bars[stage].refresh()
+        if stage == "train":
+            return
+        self._shut(stage)
+        if "train" in self._bars:
+            self._bars["train"].unpause()
+            self._draw("train", self._done)
+            self._bars["train"].refresh()
+
+    def _shut(self, stage: str) -> None:
+        if stage in self._bars:
+            self._bars.pop(stage).close()
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        self._shut("train")
+
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Leave the bars where they are, so that the message starts on a line of its own."""
+        for stage in list(self._bars)[::-1]:
+            self._shut(stage)
+
+    def teardown(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        for name in list(self._bars)[::-1]:
+            self._shut(name)
+
+
+def _kind_of_bar() -> Any:
+    if in_notebook() and importlib.util.find_spec("ipywidgets"):
+        from tqdm.notebook import tqdm_notebook  # type: ignore[import-untyped, unused-ignore]
+
+        return tqdm_notebook
+    return Bar
+
+
+def in_notebook() -> bool:
+    """True in the kernel of a notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
