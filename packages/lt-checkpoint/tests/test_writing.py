@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from lt_checkpoint import atomic_write, write_text
+from lt_checkpoint import atomic_write, link, write_text
 
 KILL_AT_EACH_LINE = """
 import os, signal, sys
@@ -180,3 +180,23 @@ def test_data_is_on_disk_before_the_rename_and_the_name_after_it(tmp_path):
         pytest.skip("strace is not there or not allowed")
     names = [line.split("(")[0].split()[-1] for line in calls.read_text().splitlines() if "= 0" in line]
     assert [name[:6] for name in names[-3:]] == ["fsync", "rename", "fsync"]
+
+
+def test_a_link_is_a_second_name_that_outlives_the_first(tmp_path):
+    write_text(tmp_path / "a", "new")
+    write_text(tmp_path / "b", "old")
+    link(tmp_path / "a", tmp_path / "b")
+    link(tmp_path / "a", tmp_path / "b")
+    (tmp_path / "a").unlink()
+    assert (tmp_path / "b").read_text() == "new"
+    assert [f.name for f in tmp_path.iterdir()] == ["b"]
+
+
+def test_a_link_to_another_file_system_is_a_copy(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EXDEV, "other file system")
+
+    monkeypatch.setattr(os, "link", refuse)
+    write_text(tmp_path / "a", "new")
+    link(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "b").read_text() == "new"

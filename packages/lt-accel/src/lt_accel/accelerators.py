@@ -146,7 +146,9 @@ class MPSAccelerator(Accelerator):
     @staticmethod
     def parse_devices(devices: Devices) -> list[int]:
         if _read(devices) not in (1, -1, [0]):
-            raise MisconfigurationException(f"`devices={devices!r}` was asked for, but MPS has one device. Pass `devices=1`.")
+            raise MisconfigurationException(
+                f"`devices={devices!r}` was asked for, but MPS has one device. Pass `devices=1`."
+            )
         return [0]
 
     @staticmethod
@@ -176,7 +178,9 @@ def find_usable_cuda_devices(num_devices: int = -1) -> list[int]:
         if len(usable) == num_devices:
             break
     if len(usable) < num_devices:
-        raise RuntimeError(f"{num_devices} GPUs were asked for, but only {usable} can be used. Ask for fewer or free some.")
+        raise RuntimeError(
+            f"{num_devices} GPUs were asked for, but only {usable} can be used. Ask for fewer or free some."
+        )
     return usable
 
 

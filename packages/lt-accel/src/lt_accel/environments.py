@@ -98,7 +98,11 @@ class ClusterEnvironment:
 class LightningEnvironment(ClusterEnvironment):
     """Processes that lt starts itself, or that you start by hand with `LOCAL_RANK` (and `NODE_RANK`) set."""
 
-    variables: ClassVar[dict[str, str]] = {"local_rank": "LOCAL_RANK", "node_rank": "NODE_RANK", "world_size": "WORLD_SIZE"}
+    variables: ClassVar[dict[str, str]] = {
+        "local_rank": "LOCAL_RANK",
+        "node_rank": "NODE_RANK",
+        "world_size": "WORLD_SIZE",
+    }
 
     def __init__(self) -> None:
         self._num_devices = self._num_nodes = 1
@@ -125,7 +129,9 @@ class LightningEnvironment(ClusterEnvironment):
 
     def validate_settings(self, num_devices: int, num_nodes: int) -> None:
         self._num_devices, self._num_nodes = num_devices, num_nodes
-        started = self._number("WORLD_SIZE", self.world_size()) if self.creates_processes_externally else self.world_size()
+        started = (
+            self._number("WORLD_SIZE", self.world_size()) if self.creates_processes_externally else self.world_size()
+        )
         if started != self.world_size():
             raise MisconfigurationException(
                 f"`devices` and `num_nodes` ask for {num_devices} x {num_nodes} = {self.world_size()} process(es), but "
@@ -133,7 +139,11 @@ class LightningEnvironment(ClusterEnvironment):
                 "device with `strategy='single_device'`."
             )
         for variable in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK"):
-            if num_nodes > 1 and variable not in os.environ and not (variable == "NODE_RANK" and "GROUP_RANK" in os.environ):
+            if (
+                num_nodes > 1
+                and variable not in os.environ
+                and not (variable == "NODE_RANK" and "GROUP_RANK" in os.environ)
+            ):
                 raise MisconfigurationException(
                     f"`num_nodes={num_nodes}` needs the environment variable `{variable}`, which is not set. Set it on "
                     "each machine, or start the job with torchrun or SLURM."

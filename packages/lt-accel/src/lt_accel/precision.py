@@ -14,7 +14,7 @@ All of them run on the CPU as well, 16-mixed included: slow there, but the same 
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 from weakref import WeakSet
 
@@ -65,11 +65,13 @@ class Precision:
         context, convert = self.forward_context, self.convert_input
         if kind.convert_input is Precision.convert_input:
 
+            @wraps(function)
             def run(*args: Any, **kwargs: Any) -> Any:
                 with context():
                     return function(*args, **kwargs)
         else:
 
+            @wraps(function)
             def run(*args: Any, **kwargs: Any) -> Any:
                 with context():
                     return function(*convert(args), **convert(kwargs))

@@ -94,7 +94,9 @@ def _collect(running: dict[Connection, Any]) -> Any:
                 continue
             waiting.discard(connection)
             try:
-                failure, outcome = connection.recv() if connection.poll() else (_silent(running, connection, ranks), b"")
+                failure, outcome = (
+                    connection.recv() if connection.poll() else (_silent(running, connection, ranks), b"")
+                )
             except EOFError:
                 failure, outcome = _silent(running, connection, ranks), b""
             if failure is not None:

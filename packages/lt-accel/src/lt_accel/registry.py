@@ -28,7 +28,9 @@ class Registry:
         if factory is None:
             return lambda made: self.register(name, made, description, override, **init_params)
         if name in self._known and not override:
-            raise ValueError(f"The {self.kind} {name!r} is registered already. Choose another name or pass `override=True`.")
+            raise ValueError(
+                f"The {self.kind} {name!r} is registered already. Choose another name or pass `override=True`."
+            )
         self._known[name] = (factory, init_params, description)
         return factory
 

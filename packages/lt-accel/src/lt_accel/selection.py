@@ -1,47 +1,53 @@
 """From what the user asks for (names, numbers, "auto") to the objects that do it."""
 
 import sys
-from typing import Any
 
 import torch
 from lt_interfaces import MisconfigurationException
 
 from lt_accel.accelerators import Accelerator, Devices
-from lt_accel.environments import ClusterEnvironment, LightningEnvironment
+from lt_accel.environments import ClusterEnvironment
 from lt_accel.registry import AcceleratorRegistry, StrategyRegistry
 from lt_accel.strategies import Strategy
 
-_ALIASES = ("auto", "gpu")
+
+def _gpu() -> Accelerator:
+    mps: Accelerator = AcceleratorRegistry.get("mps")
+    return mps if mps.is_available() else AcceleratorRegistry.get("cuda")  # type: ignore[no-any-return]
+
+
+def _best() -> Accelerator:
+    gpu = _gpu()
+    return gpu if gpu.is_available() else AcceleratorRegistry.get("cpu")  # type: ignore[no-any-return]
+
+
+AcceleratorRegistry.register("gpu", _gpu, "CUDA or MPS, whichever is there")
+AcceleratorRegistry.register("auto", _best, "a GPU if there is one, else the CPU")
 
 
 def choose_accelerator(accelerator: Accelerator | str) -> Accelerator:
-    """The accelerator of that name, which must be on this machine; "gpu" is CUDA or MPS, "auto" the best there is."""
+    """The accelerator of that name, which must be on this machine."""
     if isinstance(accelerator, Accelerator):
         chosen, asked = accelerator, accelerator.name()
     elif isinstance(accelerator, str):
         asked = accelerator.lower()
-        gpus = [AcceleratorRegistry.get(n) for n in ("cuda", "mps")]
-        there = [a for a in gpus if a.is_available()]
-        if asked == "auto":
-            return there[0] if there else AcceleratorRegistry.get("cpu")  # type: ignore[no-any-return]
-        chosen = (there or gpus)[0] if asked == "gpu" else AcceleratorRegistry.get(asked)
+        chosen = AcceleratorRegistry.get(asked)
     else:
         raise TypeError(
             f"`accelerator` must be a name such as 'cpu' or an `Accelerator`, got {accelerator!r}. Pass one of these."
         )
     if not chosen.is_available():
-        names = [n for n in AcceleratorRegistry.names() if AcceleratorRegistry.get(n).is_available()]
-        kind = {"gpu": "CUDA or MPS GPU", "cuda": "CUDA GPU", "mps": "MPS GPU"}.get(asked, f"{asked!r} device")
+        known = [AcceleratorRegistry.get(name) for name in AcceleratorRegistry.names()]
+        there = sorted({a.name() for a in known if a.is_available()})
+        kind = {"gpu": "CUDA GPU", "cuda": "CUDA GPU", "mps": "MPS GPU"}.get(asked, f"{asked!r} device")
         raise MisconfigurationException(
-            f"`accelerator={asked!r}` was asked for, but this machine has no {kind}; available: {', '.join(names)}. "
+            f"`accelerator={asked!r}` was asked for, but this machine has no {kind}; available: {', '.join(there)}. "
             "Pass one of these, or 'auto'."
         )
     return chosen
 
 
-def choose_devices(
-    accelerator: Accelerator, devices: Devices, environment: ClusterEnvironment
-) -> list[torch.device]:
+def choose_devices(accelerator: Accelerator, devices: Devices, environment: ClusterEnvironment) -> list[torch.device]:
     """One device for each process on this machine; "auto" is what the launcher started, else all there are.
 
     In a notebook or at a prompt "auto" is one, since one process is what runs there.
@@ -62,12 +68,15 @@ def choose_strategy(
 ) -> Strategy:
     """The strategy of that name; "auto" is one process for one device, else DDP."""
     if not isinstance(strategy, (Strategy, str)):
-        raise TypeError(f"`strategy` must be a name such as 'ddp' or a `Strategy`, got {strategy!r}. Pass one of these.")
+        raise TypeError(
+            f"`strategy` must be a name such as 'ddp' or a `Strategy`, got {strategy!r}. Pass one of these."
+        )
     interactive = is_interactive() and not environment.creates_processes_externally
+    name = strategy
     if strategy == "auto":
         alone = len(devices) == 1 and num_nodes == 1
-        strategy = "single_device" if alone else "ddp_fork" if interactive else "ddp"
-    chosen: Strategy = StrategyRegistry.get(strategy) if isinstance(strategy, str) else strategy
+        name = "single_device" if alone else "ddp_fork" if interactive else "ddp"
+    chosen: Strategy = StrategyRegistry.get(name) if isinstance(name, str) else name
     if interactive and chosen.start_method in ("popen", "spawn") and len(devices) > 1:
         raise MisconfigurationException(
             f"`strategy={strategy!r}` starts processes by {chosen.start_method}, which cannot see what a notebook or a "
@@ -76,15 +85,6 @@ def choose_strategy(
     return chosen
 
 
-def choose_environment(plugins: list[Any]) -> ClusterEnvironment | None:
-    """The environment among the plugins."""
-    found = [p for p in plugins if isinstance(p, ClusterEnvironment)]
-    return found[0] if found else None
-
-
 def is_interactive() -> bool:
     """True in a notebook or at Python's prompt."""
     return hasattr(sys, "ps1") or bool(sys.flags.interactive)
-
-
-__all__ = ["LightningEnvironment", "choose_accelerator", "choose_devices", "choose_strategy", "is_interactive"]

@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from lt_accel.precision import Precision
+
 _STEPS = frozenset({"training_step", "validation_step", "test_step", "predict_step"})
 
 
@@ -16,15 +18,13 @@ class FabricModule(nn.Module):
     `module` is the user's; parameters and state have its names.
     """
 
-    def __init__(self, module: nn.Module, compiled: nn.Module, wrapped: Any) -> None:
+    def __init__(self, module: nn.Module, compiled: nn.Module, wrapped: Any, engine: Any) -> None:
         super().__init__()
         self.module = module
-        self.__dict__.update(_compiled=compiled, _wrapped=wrapped, _marked=set(_STEPS), _engine=None, _run=compiled)
-
-    def _attach(self, engine: Any) -> None:
+        self.__dict__.update(_compiled=compiled, _wrapped=wrapped, _engine=engine, _marked=set(_STEPS))
         run, convert = engine.bind(self, "__call__"), engine.precision.convert_output
-        plain = getattr(convert, "__func__", None) is type(engine.precision).__mro__[-2].convert_output
-        self.__dict__.update(_engine=engine, _run=run if plain else lambda *a, **k: convert(run(*a, **k)))
+        plain = type(engine.precision).convert_output is Precision.convert_output
+        self.__dict__["_run"] = run if plain else lambda *args, **kwargs: convert(run(*args, **kwargs))
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self._run(*args, **kwargs)

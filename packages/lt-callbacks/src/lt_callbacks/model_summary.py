@@ -8,16 +8,19 @@ from lt_callbacks.summary import Summary
 
 
 class ModelSummary(Callback):
-    """Prints the layers down to `max_depth` (-1: all, 0: prints nothing), their parameters and the totals."""
+    """Prints the layers down to `max_depth` (-1: all, 0: prints nothing), their parameters and the totals.
 
-    def __init__(self, max_depth: int = 1) -> None:
+    `flops` counts the operations of a forward pass too, where the module has an `example_input_array`.
+    """
+
+    def __init__(self, max_depth: int = 1, flops: bool = False) -> None:
         if max_depth < -1:
             raise ValueError(f"`max_depth` must be -1 or more, got {max_depth!r}. Use -1 for all levels, 0 for none.")
-        self.max_depth = max_depth
+        self.max_depth, self.flops = max_depth, flops
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         if self.max_depth and trainer.is_global_zero:
-            self.summarize(trainer, Summary(pl_module, self.max_depth))
+            self.summarize(trainer, Summary(pl_module, self.max_depth, self.flops))
 
     def summarize(self, trainer: Trainer, summary: Summary) -> None:
         """Print it; override to show it elsewhere."""
@@ -27,8 +30,8 @@ class ModelSummary(Callback):
 class RichModelSummary(ModelSummary):
     """The same, drawn by rich; needs `lt-callbacks[rich]`."""
 
-    def __init__(self, max_depth: int = 1) -> None:
-        super().__init__(max_depth)
+    def __init__(self, max_depth: int = 1, flops: bool = False) -> None:
+        super().__init__(max_depth, flops)
         try:
             import rich.table
         except ImportError as error:

@@ -1,36 +1,40 @@
 """What a module is made of: layers, parameter counts, memory, and sizes where an example input is given."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from lt_interfaces import rank_zero_warn
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
+from torch.utils.flop_counter import FlopCounterMode
 
 
 class Summary:
     """The layers down to `max_depth` (-1: all, 0: none) with parameters and modes; `str` gives the table.
 
-    With an `example_input_array` on the module, one forward pass adds input and output sizes and FLOPs. It runs in
-    evaluation mode without gradients and leaves modes and random numbers as they were.
+    With an `example_input_array` on the module, one forward pass adds input and output sizes, and with `flops` counts
+    operations, which makes torch load for a second or so. The pass runs in evaluation mode without gradients and leaves
+    modes, buffers and random numbers as they were.
     """
 
-    def __init__(self, model: nn.Module, max_depth: int = 1) -> None:
+    def __init__(self, model: nn.Module, max_depth: int = 1, flops: bool = False) -> None:
         if max_depth < -1:
             raise ValueError(f"`max_depth` must be -1 or more, got {max_depth!r}. Use -1 for all levels, 0 for none.")
         self.model = model
         self.max_depth = max_depth
         self.named_modules = [
-            (name, m) for name, m in model.named_modules() if name and 0 <= name.count(".") < (len(name) if max_depth == -1 else max_depth)
+            (name, m)
+            for name, m in model.named_modules()
+            if name and 0 <= name.count(".") < (len(name) if max_depth == -1 else max_depth)
         ]
         self._sizes: dict[str, tuple[Any, Any]] = {}
         self._flops: dict[str, int] = {}
         if any(isinstance(p, UninitializedParameter) for p in model.parameters()):
             rank_zero_warn("The summary counts lazy parameters as 0. Call the module once before to count them.")
         if getattr(model, "example_input_array", None) is not None and max_depth != 0:
-            self._run_example(model.example_input_array)
+            self._run_example(model.example_input_array, flops)
 
     @property
     def layer_names(self) -> list[str]:
@@ -99,8 +103,9 @@ class Summary:
             "Params": [human(n) for n in self.param_nums],
             "Mode": ["train" if training else "eval" for training in self.training_modes],
         }
-        if self._sizes:
+        if self._flops:
             columns["FLOPs"] = [human(n) for n in self.flop_counts]
+        if self._sizes:
             columns["In sizes"] = [str(size) for size in self.in_sizes]
             columns["Out sizes"] = [str(size) for size in self.out_sizes]
         if self.total_layer_params:
@@ -120,7 +125,7 @@ class Summary:
             ("Modules in train mode", str(modes["train"])),
             ("Modules in eval mode", str(modes["eval"])),
         ]
-        return [*lines, ("FLOPs of a forward pass", human(self.total_flops))] if self._sizes else lines
+        return [*lines, ("FLOPs of a forward pass", human(self.total_flops))] if self._flops else lines
 
     def __str__(self) -> str:
         columns = [[title, *cells] for title, cells in self.get_summary_data()]
@@ -130,21 +135,19 @@ class Summary:
         table = [lines[0].rstrip(), rule, *(line.rstrip() for line in lines[1:]), rule]
         return "\n".join([*table, *(f"{value:<10} {label}" for label, value in self.totals())])
 
-    def _run_example(self, example: Any) -> None:
-        from torch.utils.flop_counter import FlopCounterMode
-
+    def _run_example(self, example: Any, flops: bool) -> None:
         if any(hasattr(p, "device_mesh") for p in self.model.parameters()):
             return  # a sharded module runs on all ranks together or not at all
-        counter = FlopCounterMode(display=False)
+        counter = FlopCounterMode(display=False) if flops else None
         try:
-            with _unchanged(self.model), self._recorded_sizes(), torch.no_grad(), counter:
+            with _unchanged(self.model), self._recorded_sizes(), torch.no_grad(), counter or nullcontext():
                 _call(self.model, example)
         except Exception as error:
             rank_zero_warn(f"The summary shows no sizes: the module fails on `example_input_array` with {error!r}.")
             self._sizes = {}
             return
         root = type(self.model).__name__
-        for name, by_operator in counter.get_flop_counts().items():
+        for name, by_operator in counter.get_flop_counts().items() if counter else ():
             if name == "Global" or name.startswith(f"{root}."):
                 self._flops[name.removeprefix("Global").removeprefix(f"{root}.")] = sum(by_operator.values())
 

@@ -7,7 +7,7 @@ from lt_checkpoint.paths import inside
 from lt_checkpoint.reading import load, load_unsafe, verify
 from lt_checkpoint.saving import save
 from lt_checkpoint.values import plain
-from lt_checkpoint.writing import atomic_write, write_text
+from lt_checkpoint.writing import atomic_write, link, write_text
 
 __version__ = "0.1.0"
 
@@ -19,6 +19,7 @@ __all__ = [
     "exists",
     "inside",
     "last_good",
+    "link",
     "load",
     "load_unsafe",
     "newest",

@@ -10,6 +10,7 @@ import fcntl
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -54,6 +55,39 @@ def atomic_write(path: StrPath, *, needs_bytes: int = 0) -> Iterator[BinaryIO]:
                 file.close()
     finally:
         os.close(folder)
+
+
+def link(source: StrPath, target: StrPath) -> None:
+    """A second name for a written file: nothing is written again, and either name may be removed.
+
+    Where the file system has no hard links, a copy.
+    """
+    origin, goal = local(source), local(target)
+    folder = _open_folder(goal.parent)
+    try:
+        _mode_limit(folder, goal)
+        name = f".lt-{secrets.token_hex(8)}.tmp"
+        moved = False
+        while not moved:
+            try:
+                os.link(origin, name, dst_dir_fd=folder, follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
+                    raise
+                return _copy(origin, goal)
+            with suppress(FileNotFoundError):  # swept by another writer, since nobody holds a lock on it
+                os.replace(name, goal.name, src_dir_fd=folder, dst_dir_fd=folder)
+                moved = True
+        with suppress(FileNotFoundError):  # still there if both were one file already: rename then does nothing
+            os.unlink(name, dir_fd=folder)
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _copy(origin: Path, goal: Path) -> None:
+    with open(origin, "rb") as read, atomic_write(goal, needs_bytes=origin.stat().st_size) as write:
+        shutil.copyfileobj(read, write)
 
 
 def write_text(path: StrPath, text: str) -> None:

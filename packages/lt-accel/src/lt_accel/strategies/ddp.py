@@ -42,7 +42,9 @@ class DDPStrategy(Strategy):
         **kwargs: Any,
     ) -> None:
         if start_method not in _START_METHODS:
-            raise ValueError(f"There is no `start_method` {start_method!r}. {did_you_mean(start_method, _START_METHODS)}")
+            raise ValueError(
+                f"There is no `start_method` {start_method!r}. {did_you_mean(start_method, _START_METHODS)}"
+            )
         known = set(inspect.signature(DistributedDataParallel).parameters) - {"module", "device_ids", "output_device"}
         for name in kwargs:
             if name not in known:
@@ -191,7 +193,9 @@ class _Redirect(nn.Module):
 
 
 for _name, _method in (("ddp", "popen"), ("ddp_spawn", "spawn"), ("ddp_fork", "fork"), ("ddp_notebook", "fork")):
-    StrategyRegistry.register(_name, DDPStrategy, f"DistributedDataParallel, started by {_method}", start_method=_method)
+    StrategyRegistry.register(
+        _name, DDPStrategy, f"DistributedDataParallel, started by {_method}", start_method=_method
+    )
     for _flag in (True, False):
         StrategyRegistry.register(
             f"{_name}_find_unused_parameters_{str(_flag).lower()}",
