@@ -80,7 +80,7 @@ class CPUAccelerator(Accelerator):
     def get_device_stats(self, device: torch.device) -> dict[str, Any]:
         """Percentages of this machine's memory, processor and swap in use."""
         try:
-            import psutil
+            import psutil  # type: ignore[import-untyped]
         except ImportError as error:
             raise ImportError("CPU statistics need psutil. Run `pip install 'lt-accel[psutil]'`.") from error
         return {
@@ -126,7 +126,7 @@ class CUDAAccelerator(Accelerator):
         return dict(torch.cuda.memory_stats(device))
 
     def teardown(self) -> None:
-        if torch.cuda.is_initialized():
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.empty_cache()
 
 

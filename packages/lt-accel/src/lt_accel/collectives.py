@@ -49,7 +49,7 @@ def all_gather(data: Any, device: torch.device, group: Any = None, sync_grads: b
             # imported here since it compiles as it is imported, and few need it
             from torch.distributed.nn.functional import all_gather as gather_with_grad
 
-            stacked = torch.stack(gather_with_grad(tensor, group))
+            stacked = torch.stack(gather_with_grad(tensor, group))  # type: ignore[no-untyped-call]
         else:
             parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size(group))]
             dist.all_gather(parts, tensor.detach(), group=group)

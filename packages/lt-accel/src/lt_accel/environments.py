@@ -66,13 +66,13 @@ class ClusterEnvironment:
         local = self.local_world_size()
         if local is not None and local != num_devices:
             raise MisconfigurationException(
-                f"`devices` asks for {num_devices} process(es) on each machine, but "
+                f"`devices={num_devices}` asks for {num_devices} process(es) on each machine, but "
                 f"`{self.variables['local_world_size']}` is {local}. "
                 f"Pass `devices={local}` (or 'auto'), or start {num_devices} on each machine."
             )
         if self.world_size() != num_devices * num_nodes:
             raise MisconfigurationException(
-                f"`devices` and `num_nodes` ask for {num_devices} x {num_nodes} = {num_devices * num_nodes} process(es), "
+                f"`devices={num_devices}` and `num_nodes={num_nodes}` ask for {num_devices * num_nodes} process(es), "
                 f"but `{self.variables['world_size']}` is {self.world_size()}. "
                 "Pass the numbers that the job was started with, or start it with these."
             )
@@ -134,8 +134,8 @@ class LightningEnvironment(ClusterEnvironment):
         )
         if started != self.world_size():
             raise MisconfigurationException(
-                f"`devices` and `num_nodes` ask for {num_devices} x {num_nodes} = {self.world_size()} process(es), but "
-                f"this job runs as `WORLD_SIZE` {started}. Ask for the same number everywhere in a script, or for one "
+                f"`devices={num_devices}` and `num_nodes={num_nodes}` ask for {self.world_size()} process(es), but "
+                f"`WORLD_SIZE` is {started}. Ask for the same number everywhere in a script, or for one "
                 "device with `strategy='single_device'`."
             )
         for variable in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK"):
@@ -303,7 +303,4 @@ def detect_environment() -> ClusterEnvironment:
 
 def _first_host(nodes: str) -> str:
     """node[07-09,12],other -> node07."""
-    match = re.match(r"([^,\[]*)(?:\[([^\],-]+)[^\]]*\]([^,]*))?", nodes)
-    assert match is not None
-    head, number, tail = match.groups(default="")
-    return head + number + tail
+    return re.sub(r"\[([^\],-]+)[^\]]*\]", r"\1", nodes).split(",")[0]

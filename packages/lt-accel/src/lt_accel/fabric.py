@@ -8,11 +8,12 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from lt_interfaces import did_you_mean, is_overridden
+from lt_interfaces import is_overridden
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from lt_accel import seed as seeds
+from lt_accel import states
 from lt_accel.accelerators import Accelerator, Devices
 from lt_accel.environments import ClusterEnvironment, detect_environment
 from lt_accel.precision import Precision, choose_precision
@@ -124,7 +125,7 @@ class Fabric:
     def _launch_processes(self, function: Callable[..., Any] | None, args: Any, kwargs: Any) -> Any:
         if function is None:
             raise TypeError(
-                f"Start method {self.strategy.start_method!r} runs a function in new processes, and `launch()` got none. "
+                f"Start method {self.strategy.start_method!r} runs a function in new processes, but `launch` got none. "
                 "Use `launch(function)`, or `strategy='ddp'` to run the script itself again."
             )
         return launch_processes(self.strategy, functools.partial(_in_process, self, function, args, kwargs))
@@ -180,7 +181,7 @@ class Fabric:
             original = original.to(self.device)
         compiled = module if _reapply_compile and module is not original else original
         if hasattr(type(original), "fabric"):
-            original.fabric = self
+            setattr(original, "fabric", self)  # noqa: B010, a property of some modules that torch does not know
         wrapper = FabricModule(original, compiled, self.strategy.wrap(original), self)
         self._set_up[id(original)] = wrapper
         return wrapper
@@ -239,7 +240,7 @@ class Fabric:
 
     def backward(self, tensor: Tensor, *args: Any, model: Any = None, **kwargs: Any) -> None:
         """Gradients of a loss, scaled where the precision scales."""
-        self.scale_loss(tensor).backward(*args, **kwargs)
+        self.scale_loss(tensor).backward(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def scale_loss(self, loss: Tensor) -> Tensor:
         """The loss as backward must see it; call it right before, and only if you call `loss.backward` yourself."""
@@ -337,21 +338,13 @@ class Fabric:
 
     # Checkpoints
 
-    def save(
-        self, path: Any, state: Mapping[str, Any], filter: Mapping[str, Callable[[str, Any], bool]] | None = None
-    ) -> None:
+    def save(self, path: Any, state: Mapping[str, Any], filter: states.Filter | None = None) -> None:
         """Write a checkpoint from rank zero, whole or not at all; every rank must call.
 
         Modules, optimizers and whatever has a `state_dict` are saved by it. `filter[key](name, value)` says what of
         that to keep.
         """
-        for key in filter or ():
-            if key not in state:
-                raise KeyError(f"`filter` has the key {key!r}, which `state` has not. {did_you_mean(key, state)}")
-        plain = {key: _state_of(value) for key, value in state.items()}
-        for key, keep in (filter or {}).items():
-            plain[key] = {name: value for name, value in plain[key].items() if keep(name, value)}
-        self.strategy.save_checkpoint(path, plain)
+        self.strategy.save_checkpoint(path, states.collect(state, filter))
 
     def load(
         self, path: Any, state: MutableMapping[str, Any] | None = None, strict: bool = True, *, weights_only: Any = None
@@ -361,19 +354,11 @@ class Fabric:
         Files never run code, whatever `weights_only` says.
         """
         loaded = self.strategy.load_checkpoint(path)
-        for key in list(state or ()):
-            assert state is not None
-            if key in loaded:
-                _restore(state, key, loaded.pop(key), strict)
-            elif strict:
-                raise KeyError(
-                    f"The checkpoint {str(path)!r} has no {key!r}. {did_you_mean(key, loaded)} Or pass `strict=False`."
-                )
-        return loaded
+        return loaded if state is None else states.distribute(loaded, state, strict, str(path))
 
     def load_raw(self, path: Any, obj: Any, strict: bool = True, *, weights_only: Any = None) -> None:
         """Read a file that holds one state dict into a module or optimizer."""
-        _restore({"": obj}, "", self.strategy.load_checkpoint(path), strict)
+        states.restore(obj, self.strategy.load_checkpoint(path), strict)
 
     def state_dict(self) -> dict[str, Any]:
         """State of the precision, e.g. the scaler's; empty if there is none."""
@@ -461,7 +446,7 @@ def _method(wrapper: FabricModule, name: str) -> Callable[..., Any]:
     compiled = wrapper._compiled
     if compiled is wrapper.module or name in ("__call__", "forward"):
         return getattr(compiled, name)  # type: ignore[no-any-return]
-    return compiled.dynamo_ctx(getattr(wrapper.module, name))  # type: ignore[operator,no-any-return]
+    return compiled.dynamo_ctx(getattr(wrapper.module, name))  # type: ignore[no-any-return]
 
 
 def _shared(wrapped: Any, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -499,20 +484,6 @@ def _lacks_fabric(function: Callable[..., Any], args: Any, kwargs: Any) -> bool:
             return False
         return True
     return False
-
-
-def _state_of(value: Any) -> Any:
-    return value.state_dict() if callable(getattr(value, "state_dict", None)) else value
-
-
-def _restore(state: MutableMapping[str, Any], key: str, loaded: Any, strict: bool) -> None:
-    target = state[key]
-    if isinstance(target, nn.Module):
-        target.load_state_dict(loaded, strict=strict)
-    elif callable(getattr(target, "load_state_dict", None)):
-        target.load_state_dict(loaded)
-    else:
-        state[key] = loaded
 
 
 if TYPE_CHECKING:

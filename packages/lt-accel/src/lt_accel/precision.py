@@ -82,10 +82,6 @@ class Precision:
         """The loss as backward must see it."""
         return loss
 
-    def backward(self, tensor: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Gradients of the scaled loss."""
-        self.scale(tensor).backward(*args, **kwargs)
-
     def unscale_gradients(self, optimizer: Any) -> None:
         """Gradients in true size; a second call in the same step does nothing."""
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+_c10d: Any = dist  # its stores are public, but not for type checkers
 HOSTED = "_LT_ACCEL_HOSTED"
 """Set where our launcher serves the store: then no rank does."""
 
@@ -22,7 +23,7 @@ def host_store() -> Any:
     """A store that this process serves, reachable from this machine only; its port is `.port`."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    return dist.TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach())
+    return _c10d.TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach())
 
 
 def serve_store() -> int:
@@ -51,10 +52,10 @@ def join(*, backend: str, rank: int, world_size: int, timeout: timedelta, addres
             )
         return False
     if _store is None and HOSTED in os.environ:
-        _store = dist.TCPStore(address, port, is_master=False, timeout=timeout, wait_for_workers=False)
+        _store = _c10d.TCPStore(address, port, is_master=False, timeout=timeout, wait_for_workers=False)
     elif _store is None:
-        _store, _, _ = next(dist.rendezvous("env://", rank=rank, world_size=world_size, timeout=timeout))
-    store = dist.PrefixStore(f"lt-{_joined}", _store)
+        _store, _, _ = next(_c10d.rendezvous("env://", rank=rank, world_size=world_size, timeout=timeout))
+    store = _c10d.PrefixStore(f"lt-{_joined}", _store)
     _joined += 1
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
     return True

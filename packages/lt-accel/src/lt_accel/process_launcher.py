@@ -21,7 +21,7 @@ _GRACE_SECONDS = 3.0
 def launch_processes(strategy: Strategy, function: Callable[[], Any]) -> Any:
     """`function()` in each rank; returns rank zero's result or raises RuntimeError with the first traceback."""
     method = strategy.start_method
-    if method == "fork" and torch.cuda.is_initialized():
+    if method == "fork" and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         raise RuntimeError(
             "CUDA was used in this process already, so it cannot be forked. Restart it and touch no GPU before "
             "`launch`, or use `strategy='ddp_spawn'`."

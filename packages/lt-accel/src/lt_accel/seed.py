@@ -103,7 +103,7 @@ def _mix(seed: int, rank: int) -> int:
 
 def _capture(include_cuda: bool) -> dict[str, Any]:
     state: dict[str, Any] = {"python": random.getstate(), "torch": torch.get_rng_state()}
-    if include_cuda and torch.cuda.is_initialized():
+    if include_cuda and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         state["cuda"] = torch.cuda.get_rng_state_all()
     if "numpy" in sys.modules:
         state["numpy"] = sys.modules["numpy"].random.get_state()

@@ -13,12 +13,12 @@ from lt_accel.strategies import Strategy
 
 def _gpu() -> Accelerator:
     mps: Accelerator = AcceleratorRegistry.get("mps")
-    return mps if mps.is_available() else AcceleratorRegistry.get("cuda")  # type: ignore[no-any-return]
+    return mps if mps.is_available() else AcceleratorRegistry.get("cuda")
 
 
 def _best() -> Accelerator:
     gpu = _gpu()
-    return gpu if gpu.is_available() else AcceleratorRegistry.get("cpu")  # type: ignore[no-any-return]
+    return gpu if gpu.is_available() else AcceleratorRegistry.get("cpu")
 
 
 AcceleratorRegistry.register("gpu", _gpu, "CUDA or MPS, whichever is there")

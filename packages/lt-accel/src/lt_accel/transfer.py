@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_LEAVES = (str, bytes, int, float, complex, type(None))
+_LEAVES = (str, bytes, int, float, complex, type(None), type)
 
 
 def to_device(obj: Any, device: torch.device) -> Any:
@@ -42,7 +42,7 @@ def map_tensors(obj: Any, function: Callable[[Tensor], Tensor], other: Callable[
         return obj if all(a is b for a, b in zip(items, obj, strict=True)) else kind(items)
     if kind is dict:
         return _mapping(obj, function, other)
-    if isinstance(obj, _LEAVES) or isinstance(obj, type):
+    if isinstance(obj, _LEAVES):
         return obj
     if other is not None and callable(getattr(obj, "to", None)):
         return other(obj)

@@ -41,8 +41,8 @@ class FabricModule(nn.Module):
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         return self.module.state_dict(*args, **kwargs)
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, **kwargs: Any) -> Any:
-        return self.module.load_state_dict(state_dict, strict, **kwargs)
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        return self.module.load_state_dict(state_dict, strict, assign)
 
     def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
         return self.module.named_parameters(*args, **kwargs)
@@ -149,7 +149,7 @@ class FabricLoader:
         self._loader = loader
         self._move = move
         batches = getattr(loader, "batch_sampler", None)
-        samplers = (getattr(loader, "sampler", None), batches, getattr(batches, "sampler", None))
+        samplers: tuple[Any, ...] = (getattr(loader, "sampler", None), batches, getattr(batches, "sampler", None))
         self._samplers = [s for s in samplers if hasattr(s, "set_epoch") and hasattr(s, "epoch")]
         self._seen: int | None = None
 

@@ -77,7 +77,7 @@ class DDPStrategy(Strategy):
         self.device = self._devices[self.local_rank]
 
     def join(self) -> None:
-        assert self.environment is not None
+        assert self.environment is not None  # noqa: S101
         self._place(self.environment)
         super().join()
         self._owns_group = process_group.join(
@@ -185,10 +185,11 @@ class _Redirect(nn.Module):
             return not missing
         if len(missing) == len(self._trained):
             return False
+        names = ", ".join(f"`{n}`" for n in missing[:5]) + (", ..." if len(missing) > 5 else "")
         raise RuntimeError(
-            f"The backward pass gave no gradient to {len(missing)} of {len(self._trained)} parameters "
-            f"({', '.join(f'`{n}`' for n in missing[:5])}{', ...' if len(missing) > 5 else ''}), and DDP waits for all. "
-            "Use `strategy='ddp_find_unused_parameters_true'`, or freeze them with `requires_grad_(False)` before setup."
+            f"The backward pass gave no gradient to {len(missing)} of {len(self._trained)} parameters ({names}), and "
+            "DDP waits for all. Use `strategy='ddp_find_unused_parameters_true'`, or freeze them with "
+            "`requires_grad_(False)` before setup."
         )
 
 
