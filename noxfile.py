@@ -73,7 +73,8 @@ def link_torch(session: nox.Session) -> None:
 
 def install(session: nox.Session, packages: list[str], *others: str, test: list[str]) -> None:
     """Install internal packages from this checkout, in one pip call, and prove that no index supplied one."""
-    paths = [f"{ROOT}/packages/{name}" + ("[test]" if name in test else "") for name in packages]
+    # Plain paths first: pip 23 asks the index for a name that it was only given with an extra.
+    paths = [f"{ROOT}/packages/{name}" for name in packages] + [f"{ROOT}/packages/{name}[test]" for name in test]
     arguments = ["-c", str(CONSTRAINTS), *(word for path in paths for word in ("-e", path)), *others]
     metadata = json.dumps([PROJECTS, arguments, CONSTRAINTS.read_text()], sort_keys=True)
     stamp = Path(session.virtualenv.location) / "installed.json"

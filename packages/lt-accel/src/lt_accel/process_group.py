@@ -5,6 +5,7 @@ The store in which processes find each other is opened once and kept, and each j
 
 import os
 import socket
+import sys
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +17,9 @@ HOSTED = "_LT_ACCEL_HOSTED"
 """Set where our launcher serves the store: then no rank does."""
 
 _store: Any = None
+_is_hosted = False
 _joined = 0
+_previous_hook: Any = None
 
 
 def host_store() -> Any:
@@ -28,9 +31,9 @@ def host_store() -> Any:
 
 def serve_store() -> int:
     """Serve the store for as long as this process lives; returns its port."""
-    global _store
+    global _store, _is_hosted
     if _store is None:
-        _store = host_store()
+        _store, _is_hosted = host_store(), True
     port: int = _store.port
     return port
 
@@ -43,7 +46,7 @@ def forget_store() -> None:
 
 def join(*, backend: str, rank: int, world_size: int, timeout: timedelta, address: str, port: int) -> bool:
     """Enter the default group; False if this process is in one already."""
-    global _store, _joined
+    global _store, _joined, _previous_hook
     if dist.is_initialized():
         if dist.get_world_size() != world_size:
             raise RuntimeError(
@@ -57,16 +60,24 @@ def join(*, backend: str, rank: int, world_size: int, timeout: timedelta, addres
         _store, _, _ = next(_c10d.rendezvous("env://", rank=rank, world_size=world_size, timeout=timeout))
     store = _c10d.PrefixStore(f"lt-{_joined}", _store)
     _joined += 1
+    hook = sys.excepthook
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
+    if _is_hosted or HOSTED in os.environ:  # our launcher says whose traceback it is
+        sys.excepthook = hook
+    else:
+        _previous_hook = hook  # torch's prints the rank before each line
     return True
 
 
 def leave() -> None:
     """Leave the default group, if this process is in one."""
-    if dist.is_available() and dist.is_initialized():
+    global _previous_hook
+    if dist.is_initialized():
         dist.destroy_process_group()
+    if _previous_hook is not None:
+        sys.excepthook, _previous_hook = _previous_hook, None
 
 
 def default_backend(device: torch.device) -> str:
     """Groups can always exchange CPU tensors, so that flags need no GPU."""
-    return {"cuda": "cpu:gloo,cuda:nccl", "xpu": "cpu:gloo,xpu:xccl"}.get(device.type, "cpu:gloo")
+    return {"cuda": "cpu:gloo,cuda:nccl", "xpu": "cpu:gloo,xpu:xccl"}.get(device.type, "gloo")

@@ -83,7 +83,7 @@ class RichProgressBar(ProgressBar):
         if self._progress is None:
             super().print(*args, **kwargs)
         else:
-            self._progress.console.print(*args, **kwargs)
+            self._progress.console.print(*args, **{"highlight": False, "markup": False, "soft_wrap": True, **kwargs})
 
     def _open(self, stage: str, description: str, total: float, done: int = 0) -> None:
         if self._progress is None:

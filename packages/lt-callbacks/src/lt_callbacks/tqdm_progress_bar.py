@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import sys
 from typing import Any, TextIO
 
@@ -68,12 +69,13 @@ class TQDMProgressBar(ProgressBar):
         return self._bar(leave=True)
 
     def _bar(self, leave: bool) -> Any:
+        stream = self.stream or sys.stderr
         return _kind_of_bar()(
             total=0,
             position=self.process_position + ("train" in self._bars),
             leave=leave,
-            file=self.stream or sys.stderr,
-            dynamic_ncols=True,
+            file=stream,
+            **_width(stream),
             mininterval=0,
             miniters=1,
         )
@@ -126,6 +128,15 @@ class TQDMProgressBar(ProgressBar):
     def teardown(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         for name in list(self._bars)[::-1]:
             self._shut(name)
+
+
+def _width(stream: TextIO) -> dict[str, Any]:
+    """A terminal that says it has no columns, as some containers' do, would be shown an empty bar."""
+    try:
+        known = os.get_terminal_size(stream.fileno()).columns > 0
+    except (OSError, ValueError):
+        known = True
+    return {"dynamic_ncols": True} if known else {"ncols": shutil.get_terminal_size().columns}
 
 
 def _kind_of_bar() -> Any:

@@ -382,7 +382,11 @@ class Trainer(Readings):
             self.recorder.forget()
         optimizers, self.lr_scheduler_configs = configure(module)
         ready = self.engine.setup_optimizers(*optimizers) if optimizers else ()
-        self.optimizers = [ready] if len(optimizers) == 1 else list(ready)
+        ready = [ready] if len(optimizers) == 1 else list(ready)
+        self.optimizers = [
+            made if getattr(given, "optimizer", None) is made else given
+            for made, given in zip(optimizers, ready, strict=True)
+        ]
         self.schedulers = Schedulers(
             self, module, self.lr_scheduler_configs, custom=is_overridden(module, "lr_scheduler_step")
         )
