@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial, wraps
 from typing import Any
-from weakref import WeakSet
 
 import torch
 from lt_interfaces import MisconfigurationException, did_you_mean
@@ -121,8 +120,6 @@ class MixedPrecision(Precision):
         self.scaler = torch.amp.GradScaler(self.device_type) if scaler is None and precision == "16-mixed" else scaler
         self._unscaled: set[int] = set()
         self._stepped: set[int] = set()
-        self._hooked: WeakSet[Any] = WeakSet()
-        self._took_step = True
 
     def forward_context(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device_type, self.compute_dtype)
@@ -156,18 +153,15 @@ class MixedPrecision(Precision):
             self._update()
         if not _has_gradients(optimizer):
             return super().optimizer_step(optimizer)
-        if optimizer not in self._hooked:
-            self._hooked.add(optimizer)
-            optimizer.register_step_post_hook(self._note_step)
-        self._took_step = False
+        # Fused optimizers are always called and leave the step out themselves, told by `found_inf`.
+        calls: list[Any] = []
+        handle = optimizer.register_step_post_hook(
+            lambda stepped, *_: calls.append(getattr(stepped, "found_inf", None))
+        )
         self.scaler.step(optimizer)
+        handle.remove()
         self._stepped.add(id(optimizer))
-        return self._took_step
-
-    def _note_step(self, optimizer: Any, *_: Any) -> None:
-        # Fused optimizers are always called and leave the step out themselves, told by this attribute.
-        found = getattr(optimizer, "found_inf", None)
-        self._took_step = found is None or not found.item()
+        return bool(calls) and (calls[0] is None or not calls[0].item())
 
     def _update(self) -> None:
         """Adjust the scale, but not before all optimizers have stepped on gradients that it scaled."""

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from lt_interfaces import Trainer
 from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
-from lt_callbacks.progress_bar import NEVER, ProgressBar, metrics_text
+from lt_callbacks.progress_bar import ProgressBar, metrics_text
 
 
 class Bar(tqdm):  # type: ignore[misc, type-arg, unused-ignore]
@@ -78,6 +78,7 @@ class TQDMProgressBar(ProgressBar):
             **_width(stream),
             mininterval=0,
             miniters=1,
+            delay=1e-9,  # draw when told what to draw, not at once
         )
 
     def print(self, *args: Any, sep: str = " ", end: str = "\n", file: Any = None, **kwargs: Any) -> None:
@@ -87,31 +88,33 @@ class TQDMProgressBar(ProgressBar):
     def _open(self, stage: str, description: str, total: float, done: int = 0) -> None:
         if stage == "train" and self.leave:
             self._shut("train")
+        elif stage != "train" and "train" in self._bars:
+            self._draw("train", self._done)
         if stage not in self._bars:
             self._bars[stage] = getattr(self, f"init_{stage}_tqdm")()
         bar = self._bars[stage]
-        bar.initial = done
+        bar.set_description(description, refresh=False)
         bar.reset(total)
-        bar.total = None if total == NEVER else total
-        bar.n = bar.last_print_n = done
-        bar.set_description(description)
+        if done:
+            bar.initial = bar.n = bar.last_print_n = done
+            bar.refresh()
 
     def _draw(self, stage: str, done: int) -> None:
         bar = self._bars[stage]
         if stage == "train":
             bar.set_postfix_str(metrics_text(self._metrics, ", "), refresh=False)
-        bar.update(done - bar.n)
+        if done > bar.n:
+            bar.update(done - bar.n)
+        else:
+            bar.refresh()
 
     def _close(self, stage: str, done: int) -> None:
         self._draw(stage, done)
-        self._bars[stage].refresh()
-        if stage == "train":
-            return
-        self._shut(stage)
-        if "train" in self._bars:
-            self._bars["train"].unpause()
-            self._draw("train", self._done)
-            self._bars["train"].refresh()
+        if stage != "train":
+            self._shut(stage)
+            if "train" in self._bars:
+                self._bars["train"].unpause()  # time in validation is not time per training batch
+                self._draw("train", self._done)
 
     def _shut(self, stage: str) -> None:
         if stage in self._bars:
@@ -131,12 +134,13 @@ class TQDMProgressBar(ProgressBar):
 
 
 def _width(stream: TextIO) -> dict[str, Any]:
-    """A terminal that says it has no columns, as some containers' do, would be shown an empty bar."""
+    """A terminal that says it has no columns, as some containers' do, would not be shown a bar."""
     try:
         known = os.get_terminal_size(stream.fileno()).columns > 0
     except (OSError, ValueError):
         known = True
-    return {"dynamic_ncols": True} if known else {"ncols": shutil.get_terminal_size().columns}
+    size = shutil.get_terminal_size()
+    return {"dynamic_ncols": True} if known else {"ncols": size.columns, "nrows": size.lines}
 
 
 def _kind_of_bar() -> Any:

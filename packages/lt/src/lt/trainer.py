@@ -17,6 +17,7 @@ from lt_interfaces import MisconfigurationException
 
 from lt.argparse_arguments import ArgparseArguments
 from lt.environment import with_environment_defaults
+from lt.messages import let_messages_be_seen, summary
 from lt.old_flags import translate
 from lt.plugs import resolve
 
@@ -139,6 +140,7 @@ class Trainer(ArgparseArguments, lt_loops.Trainer):
             logger = enable_checkpointing = enable_progress_bar = enable_model_summary = False
             num_sanity_val_steps = log_every_n_steps = 0
         _set_torch_flags(deterministic, benchmark)
+        let_messages_be_seen()
         self.barebones = barebones
         self.fabric = Fabric(
             accelerator=accelerator, strategy=strategy, devices=devices, num_nodes=num_nodes, precision=precision,
@@ -150,7 +152,7 @@ class Trainer(ArgparseArguments, lt_loops.Trainer):
         )
         super().__init__(
             engine=self.fabric, callbacks=callbacks, loggers=_loggers(logger, default_root_dir, bool(fast_dev_run)),
-            combine=CombinedLoader, profiler=profiler, max_epochs=max_epochs, min_epochs=min_epochs,
+            combine=_combine, profiler=profiler, max_epochs=max_epochs, min_epochs=min_epochs,
             max_steps=max_steps, min_steps=min_steps, limit_train_batches=limit_train_batches,
             limit_val_batches=limit_val_batches, limit_test_batches=limit_test_batches,
             limit_predict_batches=limit_predict_batches, fast_dev_run=fast_dev_run, overfit_batches=overfit_batches,
@@ -169,18 +171,7 @@ class Trainer(ArgparseArguments, lt_loops.Trainer):
         start, before = time.monotonic(), self.global_step
         super().fit(*args, **kwargs)
         if self.progress_bar_callback is not None and not self.fast_dev_run:
-            self.print(self._closing_lines(time.monotonic() - start, self.global_step - before))
-
-    def _closing_lines(self, seconds: float, steps: int) -> str:
-        reached = ", ".join(f"{k} {float(v):.4g}" for k, v in self.callback_metrics.items() if not k.endswith("_step"))
-        lines = [f"Trained {steps} steps to epoch {self.current_epoch} in {seconds:.1f} s" + (f": {reached}" if reached else "")]
-        for callback in self.checkpoint_callbacks:
-            score = f" ({callback.monitor} {float(callback.best_model_score):.4g})" if callback.best_model_score is not None else ""
-            lines += [f"Best checkpoint: {callback.best_model_path}{score}"] if callback.best_model_path else []
-            lines += [f"Last checkpoint: {callback.last_model_path}"] if callback.last_model_path else []
-        if self.loggers:
-            lines.append(f"Logs: {self.log_dir}")
-        return "\n".join(lines)
+            self.print(summary(self, time.monotonic() - start, self.global_step - before))
 
     strategy = property(lambda self: self.fabric.strategy)
     accelerator = property(lambda self: self.fabric.accelerator)
@@ -189,6 +180,10 @@ class Trainer(ArgparseArguments, lt_loops.Trainer):
     num_nodes = property(lambda self: self.fabric.num_nodes)
     num_devices = property(lambda self: self.fabric.num_devices)
     init_module = property(lambda self: self.fabric.init_module)
+
+
+def _combine(loaders: Any, mode: Any) -> Any:
+    return CombinedLoader(loaders, mode)
 
 
 def _as_list(given: Any) -> list[Any]:
@@ -201,8 +196,8 @@ def _check_barebones(**given: Any) -> None:
     on = [name for name, value in given.items() if value not in (None, False, 0)]
     if on:
         raise MisconfigurationException(
-            f"`barebones=True` turns everything off, and {', '.join(f'`{n}={given[n]!r}`' for n in on)} asks for some of "
-            "it. Leave one of them out."
+            f"`barebones=True` turns everything off, and {', '.join(f'`{n}={given[n]!r}`' for n in on)} asks for some "
+            "of it. Leave one of them out."
         )
 
 

@@ -55,8 +55,8 @@ class DDPStrategy(Strategy):
         self._hook = (ddp_comm_state, ddp_comm_hook, ddp_comm_wrapper)
         self._kwargs = kwargs
         self._owns_group = False
-        self._active: _Redirect | None = None
-        self._unchecked: list[_Redirect] = []
+        self._active: _Shared | None = None
+        self._unchecked: list[_Shared] = []
 
     def connect(
         self, accelerator: Accelerator, devices: list[torch.device], num_nodes: int, environment: ClusterEnvironment
@@ -102,15 +102,13 @@ class DDPStrategy(Strategy):
             for tensor in [*module.parameters(), *module.buffers()]:
                 dist.broadcast(tensor.detach(), 0)
             return None
-        redirect = _Redirect(module, self)
-        ddp = DistributedDataParallel(redirect, **self._kwargs)
-        object.__setattr__(redirect, "ddp", ddp)  # its parent must not become its child
+        shared = _Shared(module, DistributedDataParallel(_Forward(module), **self._kwargs), self)
         state, hook, wrapper = self._hook
         if hook is not None:
-            ddp.register_comm_hook(state, hook if wrapper is None else wrapper(hook))
-        if not (ddp.find_unused_parameters or ddp.static_graph):
-            self._unchecked.append(redirect)
-        return redirect
+            shared.ddp.register_comm_hook(state, hook if wrapper is None else wrapper(hook))
+        if not (shared.ddp.find_unused_parameters or shared.ddp.static_graph):
+            self._unchecked.append(shared)
+        return shared
 
     def before_backward(self, loss: Tensor) -> None:
         if self._active is not None:
@@ -118,7 +116,7 @@ class DDPStrategy(Strategy):
 
     def before_step(self) -> None:
         if self._unchecked:
-            self._unchecked = [r for r in self._unchecked if not r.check_gradients()]
+            self._unchecked = [s for s in self._unchecked if not s.has_all_gradients()]
 
     def no_backward_sync(self, wrapped: Any) -> AbstractContextManager[Any]:
         return wrapped.ddp.no_sync()  # type: ignore[no-any-return]
@@ -136,38 +134,48 @@ class DDPStrategy(Strategy):
         return collectives.all_gather(data, self.device, group, sync_grads)
 
 
-class _Redirect(nn.Module):
-    """Stands between DDP and the user's module, so that any of its methods can run as DDP's forward pass."""
+class _Forward(nn.Module):
+    """What DDP wraps: the user's module, any method of which can be the forward pass."""
 
-    ddp: DistributedDataParallel
-
-    def __init__(self, module: nn.Module, strategy: DDPStrategy) -> None:
+    def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
         ignored = getattr(module, "_ddp_params_and_buffers_to_ignore", ())
         self._ddp_params_and_buffers_to_ignore = [f"module.{name}" for name in ignored]
-        self._trained = [(n, p) for n, p in module.named_parameters() if p.requires_grad and n not in ignored]
-        self._strategy = strategy
-        self._prepared = False
-
-    def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """`function` as the forward pass of DDP; directly where no gradients are recorded."""
-        if not torch.is_grad_enabled():
-            return function(*args, **kwargs)
-        output = self.ddp(function, *args, **kwargs)
-        if self._prepared:
-            self._prepared = False
-            self.ddp.require_backward_grad_sync = self.ddp.require_forward_param_sync = True
-        return output
 
     def forward(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+
+class _Shared:
+    """Runs methods of a module so that their gradients are averaged, also if they run backward themselves."""
+
+    def __init__(self, module: nn.Module, ddp: DistributedDataParallel, strategy: DDPStrategy) -> None:
+        ignored = getattr(module, "_ddp_params_and_buffers_to_ignore", ())
+        self._trained = [(n, p) for n, p in module.named_parameters() if p.requires_grad and n not in ignored]
+        self._strategy = strategy
+        self._is_prepared = False
+        self.ddp = ddp
+
+    def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """`function` as the forward pass of DDP; directly where no gradients are recorded or the group is left."""
+        ddp = self.ddp
+        if not torch.is_grad_enabled() or not dist.is_initialized():
+            return function(*args, **kwargs)
+        output = ddp(self._inside, function, *args, **kwargs)
+        if self._is_prepared:
+            self._is_prepared = False
+            ddp.require_backward_grad_sync = ddp.require_forward_param_sync = True
+        return output
+
+    def _inside(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         strategy = self._strategy
         outer, strategy._active = strategy._active, self
         try:
             output = function(*args, **kwargs)
         finally:
             strategy._active = outer
-        if self._prepared:  # the gradients are there already: DDP must not expect another backward pass
+        if self._is_prepared:  # the gradients are there already: DDP must not expect another backward pass
             self.ddp.require_backward_grad_sync = False
         return output
 
@@ -175,16 +183,14 @@ class _Redirect(nn.Module):
         """Get DDP ready for a backward pass inside the forward pass, as in manual optimization."""
         ddp = self.ddp
         if ddp.require_backward_grad_sync:
-            self._prepared = True
+            self._is_prepared = True
             ddp.reducer.prepare_for_backward([loss] if ddp.find_unused_parameters and not ddp.static_graph else [])
 
-    def check_gradients(self) -> bool:
+    def has_all_gradients(self) -> bool:
         """True once all parameters got gradients; RuntimeError if only some did, since DDP would fail later."""
         missing = [n for n, p in self._trained if p.grad is None]
-        if not missing or not self.ddp.require_backward_grad_sync:
+        if not missing or len(missing) == len(self._trained) or not self.ddp.require_backward_grad_sync:
             return not missing
-        if len(missing) == len(self._trained):
-            return False
         names = ", ".join(f"`{n}`" for n in missing[:5]) + (", ..." if len(missing) > 5 else "")
         raise RuntimeError(
             f"The backward pass gave no gradient to {len(missing)} of {len(self._trained)} parameters ({names}), and "

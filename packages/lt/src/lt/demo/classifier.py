@@ -49,7 +49,7 @@ class DigitClassifier(LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The digits seen, shape (batch,)."""
-        return self(batch[0]).argmax(dim=1)
+        return self.forward(batch[0]).argmax(dim=1)
 
     def _evaluate(self, batch: Batch, prefix: str) -> None:
         images, labels = batch

@@ -34,7 +34,8 @@ class Digits(LightningDataModule):
     def setup(self, stage: str) -> None:
         images, labels = load_digits()
         order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(self.split_seed))
-        self.train, self.val, self.test = (TensorDataset(images[i], labels[i]) for i in order.split((1257, 270, 270)))
+        parts = torch.split(order, [1257, 270, 270])
+        self.train, self.val, self.test = (TensorDataset(images[i], labels[i]) for i in parts)
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         return DataLoader(self.train, self.batch_size, shuffle=True, num_workers=self.num_workers)

@@ -1,0 +1,43 @@
+"""What the trainer says to people: lines on standard error, and how a fit ended."""
+
+import logging
+import os
+import sys
+from typing import Any
+
+
+def summary(trainer: Any, seconds: float, steps: int) -> str:
+    """What a fit has reached, and where its files are."""
+    reached = [f"{k} {float(v):.4g}" for k, v in trainer.callback_metrics.items() if not k.endswith("_step")]
+    lines = [f"Trained {steps} steps to epoch {trainer.current_epoch} in {seconds:.1f} s: {', '.join(reached)}"]
+    for callback in trainer.checkpoint_callbacks:
+        if best := callback.best_model_path:
+            score = getattr(callback, "best_model_score", None)
+            told = "" if score is None else f" ({callback.monitor} {float(score):.4g})"
+            lines.append(f"Best checkpoint: {_from_here(best)}{told}")
+        if last := getattr(callback, "last_model_path", ""):
+            lines.append(f"Last checkpoint: {_from_here(last)}")
+    if trainer.loggers:
+        lines.append(f"Logs: {_from_here(str(trainer.log_dir))}")
+    return "\n".join(lines)
+
+
+def _from_here(path: str) -> str:
+    """The path as short as it can be typed."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative
+
+
+class _Stderr(logging.Handler):
+    """Prints to whatever standard error is at the moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
+def let_messages_be_seen() -> None:
+    """Let the messages of lt be seen where the program has not set up logging itself."""
+    logger = logging.getLogger("lt")
+    if not logger.handlers and not logging.getLogger().handlers and logger.level == logging.NOTSET:
+        logger.addHandler(_Stderr())
+        logger.setLevel(logging.INFO)
