@@ -95,7 +95,7 @@ def install(session: nox.Session, packages: list[str], *others: str, test: list[
 
 def run_in_house(session: nox.Session, *command: str, silent: bool = False) -> None:
     """Run a Python module in the venv that the session `house` has made."""
-    binaries = Path(session.cache_dir).resolve().parent / "house" / "bin"
+    binaries = (ROOT / session.cache_dir).parent / "house" / "bin"
     environment = {"PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
     session.run(str(binaries / "python"), *command, external=True, env=environment, silent=silent)
 

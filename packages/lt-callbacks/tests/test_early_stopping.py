@@ -47,6 +47,18 @@ def test_each_validation_within_an_epoch_is_a_check(trainer_of):
     assert stopper.wait_count == 4
 
 
+def test_a_value_counts_once_and_none_is_asked_for_before_validation(trainer_of):
+    stopper = EarlyStopping("val_loss", patience=2, check_on_train_epoch_end=True)
+    trainer = trainer_of(stopper, max_epochs=9, score=float, check_val_every_n_epoch=2).fit()
+    assert (trainer.current_epoch, stopper.wait_count) == (6, 2)
+
+
+def test_a_metric_of_training_is_checked_at_each_epoch(trainer_of):
+    stopper = EarlyStopping("train_loss", patience=2)
+    trainer = trainer_of(stopper, max_epochs=9, train_score=float, num_val_batches=[]).fit()
+    assert trainer.current_epoch == 3
+
+
 def test_the_ranks_agree_to_stop(trainer_of):
     trainer = trainer_of(EarlyStopping("val_loss"), max_epochs=9, agree=lambda decision: True).fit()
     assert trainer.current_epoch == 1

@@ -179,13 +179,13 @@ def test_a_state_cannot_name_files_elsewhere_for_deletion(trainer_of, tmp_path):
 
 def test_a_missing_monitor_fails_at_the_first_validation_with_the_nearest_name(trainer_of, tmp_path):
     saver = ModelCheckpoint(tmp_path, monitor="val_lss", every_n_epochs=10)
-    with pytest.raises(MisconfigurationException, match="exist are `val_loss`. Did you mean `val_loss`?"):
+    with pytest.raises(MisconfigurationException, match=r"exist are `val_loss`\. Did you mean `val_loss`"):
         trainer_of(saver, val_check_interval=0.5).fit()
 
 
 def test_a_missing_monitor_fails_at_the_end_of_the_epoch_without_validation(trainer_of, tmp_path):
     saver = ModelCheckpoint(tmp_path, monitor="loss")
-    with pytest.raises(MisconfigurationException, match="No metric exists. Log it with"):
+    with pytest.raises(MisconfigurationException, match=r"No metric exists\. Log it with"):
         trainer_of(saver, num_val_batches=[]).fit()
 
 

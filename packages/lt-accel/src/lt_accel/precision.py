@@ -155,11 +155,9 @@ class MixedPrecision(Precision):
             return super().optimizer_step(optimizer)
         # Fused optimizers are always called and leave the step out themselves, told by `found_inf`.
         calls: list[Any] = []
-        handle = optimizer.register_step_post_hook(
-            lambda stepped, *_: calls.append(getattr(stepped, "found_inf", None))
-        )
+        note = optimizer.register_step_post_hook(lambda made, *_: calls.append(getattr(made, "found_inf", None)))
         self.scaler.step(optimizer)
-        handle.remove()
+        note.remove()
         self._stepped.add(id(optimizer))
         return bool(calls) and (calls[0] is None or not calls[0].item())
 

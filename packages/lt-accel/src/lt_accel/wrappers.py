@@ -96,22 +96,21 @@ class FabricOptimizer:
         self.__class__ = type(f"Fabric{type(optimizer).__name__}", (FabricOptimizer, type(optimizer)), {})
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Step; returns the closure's loss, if there is one."""
-        engine = self._engine
-        loss = None
+        """Step; returns the loss of the closure's first call, if there is one."""
+        engine, losses = self._engine, [None]
         if closure is None:
             engine.optimizer_step(self.optimizer)
         else:
+            losses = []
 
             def evaluate() -> Any:
-                nonlocal loss
-                loss = closure()
-                return loss
+                losses.append(closure())
+                return losses[-1]
 
             engine.optimizer_step(self.optimizer, evaluate)
         for callback in self._after:
             callback(strategy=engine.strategy, optimizer=self.optimizer)
-        return loss
+        return losses[0]
 
     @property
     def param_groups(self) -> Any:

@@ -8,8 +8,8 @@ import torch
 from lt_interfaces import Callback, MisconfigurationException, Trainer, log, rank_zero_info
 
 from lt_callbacks import ranking
-from lt_callbacks.monitor import not_logged, number
-from lt_callbacks.validation_schedule import validates_at_epoch_end_only
+from lt_callbacks.monitor import Monitor, not_logged, number
+from lt_callbacks.validation_schedule import has_validation, validates_at_epoch_end_only
 
 
 class EarlyStoppingReason(IntEnum):
@@ -67,6 +67,8 @@ class EarlyStopping(Callback):
         self.stopping_reason = EarlyStoppingReason.NOT_STOPPED
         self.stopping_reason_message: str | None = None
         self._active = True
+        self._metric = Monitor(monitor, type(self).__name__)
+        self._checked_step = -1
 
     @property
     def state_key(self) -> str:
@@ -84,13 +86,26 @@ class EarlyStopping(Callback):
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         self._active = stage == "fit" and not trainer.fast_dev_run
         self.stopping_reason, self.stopping_reason_message = EarlyStoppingReason.NOT_STOPPED, None
+        self._metric.validated_step = self._checked_step = -1
+
+    def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
+        if self._active and not trainer.sanity_checking:
+            self._metric.learn(trainer, "batch")
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        if self._active and not trainer.sanity_checking and not self._checks_at_epoch_end(trainer):
+        if not self._active or trainer.sanity_checking:
+            return
+        self._metric.validated_step = trainer.global_step
+        self._metric.learn(trainer, "validation")
+        if not self._checks_at_epoch_end(trainer):
             self._check(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        if self._active and self._checks_at_epoch_end(trainer):
+        if not self._active or not self._checks_at_epoch_end(trainer):
+            return
+        self._metric.learn(trainer, "epoch")
+        waits = has_validation(trainer) if self._metric.moment is None else self._metric.moment == "validation"
+        if not waits or self._metric.validated_step > self._checked_step:  # a value counts once
             self._check(trainer)
 
     def update(self, value: Any) -> bool:
@@ -136,7 +151,8 @@ class EarlyStopping(Callback):
 
     def _check(self, trainer: Trainer) -> None:
         metrics = trainer.callback_metrics
-        if self.monitor not in metrics and self.strict:
+        self._checked_step = trainer.global_step
+        if not self._metric.is_settled and self.strict:  # on all ranks, so that none waits for the others
             raise RuntimeError(not_logged(type(self).__name__, self.monitor, metrics))
         stop = self.monitor in metrics and self.update(metrics[self.monitor])
         if trainer.agree(stop):

@@ -107,10 +107,13 @@ class Command:
         if classes.data is not None:
             options["datamodule"] = built.data
         try:
-            getattr(built.trainer, self.name)(built.model, **options)
+            result = getattr(built.trainer, self.name)(built.model, **options)
         except Exception as error:
             self._tell(error, is_deliberate(error, framework))
             return FAILED
+        if self.name == "predict" and getattr(built.trainer, "is_global_zero", True):
+            for output in result or ():
+                print(output)
         return DONE
 
     def _seed(self, trainer_class: type, seed: int | bool) -> None:

@@ -1,13 +1,12 @@
 """Validation and test: each sample of each loader once, under no gradient, in evaluation mode."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from lt_interfaces import MisconfigurationException, Stage, is_overridden
+from lt_interfaces import Stage, is_overridden
 from torch import nn
 
-from lt_loops.hooks import positional
+from lt_loops.hooks import Call, indexed
 from lt_loops.recorder import EVAL_STEP, Collection
 from lt_loops.sources import Source, batches, flat, is_combined, limited
 
@@ -56,18 +55,11 @@ class EvaluationLoop:
         self.num_batches, self._most = [c[0] for c in counts], [c[1] for c in counts]
         self.collection = Collection(self.stage, loaders=[{} for _ in self.loaders])
 
-    def step(self) -> Callable[..., Any]:
+    def step(self) -> Call:
         """The module's step, as the engine runs it, taking (batch, batch_idx, dataloader_idx)."""
-        step: Callable[..., Any] = self.trainer.engine.bind(self.trainer.evaluated, f"{self.word}_step")
-        takes = positional(getattr(self.trainer.module, f"{self.word}_step"))
-        if len(self.loaders) > 1 and takes < 3:
-            raise MisconfigurationException(
-                f"There are {len(self.loaders)} loaders, and `{self.word}_step` does not take `dataloader_idx`. "
-                f"Write `def {self.word}_step(self, batch, batch_idx, dataloader_idx)`."
-            )
-        if takes >= 3:
-            return step
-        return (lambda b, i, _: step(b, i)) if takes == 2 else (lambda b, i, _: step(b))
+        name = f"{self.word}_step"
+        step = self.trainer.engine.bind(self.trainer.evaluated, name)
+        return indexed(step, getattr(self.trainer.module, name), name, len(self.loaders))
 
     def run(self, most: float = float("inf")) -> list[dict[str, Any]]:
         """Evaluate; returns one dict of metrics per loader."""
@@ -96,7 +88,7 @@ class EvaluationLoop:
             training_mode(trainer.module, word, modes)
         return rows
 
-    def _one_loader(self, loader: Any, i: int, step: Callable[..., Any], most: float) -> None:
+    def _one_loader(self, loader: Any, i: int, step: Call, most: float) -> None:
         trainer, recorder, move = self.trainer, self.trainer.recorder, self.trainer.transfer
         on_start = getattr(trainer.hooks, f"on_{self.word}_batch_start")
         on_end = getattr(trainer.hooks, f"on_{self.word}_batch_end")

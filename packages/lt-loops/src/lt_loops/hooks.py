@@ -105,12 +105,30 @@ def positional(call: Call) -> float:
     return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
 
 
-def trimmed(call: Call, given: int) -> Call:
+def trimmed(call: Call, given: int, takes: float | None = None) -> Call:
     """The callable, given `given` arguments, of which it gets as many as it has names for."""
-    takes = positional(call)
+    takes = positional(call) if takes is None else takes
     if takes >= given:
         return call
+    if given == 3:
+        return (lambda a, b, _: call(a, b)) if takes == 2 else (lambda a, *_: call(a))
     return lambda *args: call(*args[: int(takes)])
+
+
+def indexed(step: Call, written: Call, name: str, loaders: int) -> Call:
+    """An evaluation step as the engine runs it, given (batch, batch_idx, dataloader_idx).
+
+    `written` is the method as the user wrote it; one that takes anything gets the loader's index if there are several.
+    """
+    takes = positional(written)
+    if takes == float("inf"):
+        takes = 2 + (loaders > 1)
+    if loaders > 1 and takes < 3:
+        raise MisconfigurationException(
+            f"There are {loaders} loaders, and `{name}` does not take `dataloader_idx`. "
+            f"Write `def {name}(self, batch, batch_idx, dataloader_idx)`."
+        )
+    return trimmed(step, 3, takes)
 
 
 def _fitted(call: Call, name: str) -> Call:

@@ -7,7 +7,7 @@ import torch
 from lt_interfaces import is_overridden
 
 from lt_loops.evaluation import evaluation_mode, remember_modes, training_mode
-from lt_loops.hooks import positional
+from lt_loops.hooks import indexed, trimmed
 from lt_loops.sources import Source, batches, flat, limited
 
 
@@ -80,7 +80,10 @@ class PredictionLoop:
         trainer, hooks, move = self.trainer, self.trainer.hooks, self.trainer.transfer
         name = "predict_step" if is_overridden(trainer.module, "predict_step") else "forward"
         step = trainer.engine.bind(trainer.evaluated, name if name == "predict_step" else "__call__")
-        takes = 1 if name == "forward" else positional(getattr(trainer.module, name))
+        if name == "predict_step":
+            step = indexed(step, trainer.module.predict_step, name, len(self.loaders))
+        else:
+            step = trimmed(step, 3, takes=1)
         on_start, on_end = hooks.on_predict_batch_start, hooks.on_predict_batch_end
         indices = index_stream(loader) if trainer.needs_batch_indices else None
         for batch_idx, batch in enumerate(batches(loader, self._most[i])):
@@ -89,7 +92,7 @@ class PredictionLoop:
             if move is not None:
                 batch = move(batch, i)
             on_start(batch, batch_idx, i)
-            output = step(batch, batch_idx) if takes == 2 else step(batch) if takes == 1 else step(batch, batch_idx, i)
+            output = step(batch, batch_idx, i)
             on_end(output, batch, batch_idx, i)
             yield i, output
             if trainer.stop_signal is not None:

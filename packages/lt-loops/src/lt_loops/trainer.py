@@ -7,7 +7,7 @@ from typing import Any
 
 import lt_checkpoint
 import torch
-from lt_interfaces import MisconfigurationException, Progress, Stage, is_overridden, rank_zero_info, rank_zero_warn
+from lt_interfaces import MisconfigurationException, Progress, Stage, is_overridden, rank_zero_info
 
 from lt_loops import arguments, signals, state
 from lt_loops.arguments import count, share

@@ -124,7 +124,7 @@ class Trainer(ArgparseArguments, lt_loops.Trainer):
     ) -> None:
         if old:
             engine = {"accelerator": accelerator, "devices": devices, "strategy": strategy}
-            new = translate(old, list(inspect.signature(Trainer.__init__).parameters)[1:-1])
+            new = translate(old, list(inspect.signature(Trainer.__init__).parameters)[1:])
             accelerator, devices, strategy = ({**engine, **new}[k] for k in engine)
             enable_checkpointing = new.get("enable_checkpointing", enable_checkpointing)
             enable_progress_bar = new.get("enable_progress_bar", enable_progress_bar)

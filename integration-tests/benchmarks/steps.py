@@ -1,0 +1,165 @@
+"""What a step costs above the same step in a hand-written loop: `nn.Linear(32, 2)`, SGD, batches of 64.
+
+The step itself takes about 0.1 ms, so that next to nothing hides the loop around it. `--beside lightning` adds a column.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from measuring import LT, Framework, above, beside, figure, interleaved, options, print_table, quiet, spread, terminal
+from torch.nn.functional import mse_loss
+
+MANY = 20
+
+
+def model_and_optimizer() -> tuple[torch.nn.Module, torch.optim.Optimizer]:
+    torch.manual_seed(0)
+    model = torch.nn.Linear(32, 2)
+    return model, torch.optim.SGD(model.parameters(), lr=1e-3)
+
+
+def module(base: Any, logged: int) -> Any:
+    """The model as a module that logs so many metrics per step, the first of them for the bar."""
+    names = [f"loss_{i}" for i in range(logged)]
+
+    class Tiny(base):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.model, self.optimizer = model_and_optimizer()
+
+        def configure_optimizers(self) -> Any:
+            return self.optimizer
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            x, y = batch
+            loss = mse_loss(self.model(x), y)
+            for name in names:
+                self.log(name, loss, prog_bar=name == "loss_0")
+            return loss
+
+        def validation_step(self, batch: Any, batch_idx: int) -> Any:
+            x, y = batch
+            loss = mse_loss(self.model(x), y)
+            for name in names:
+                self.log(name, loss, prog_bar=name == "loss_0")
+            return loss
+
+        def predict_step(self, batch: Any, batch_idx: int) -> Any:
+            return self.model(batch[0])
+
+    return Tiny()
+
+
+def train_by_hand(batches: Any) -> None:
+    model, optimizer = model_and_optimizer()
+    for x, y in batches:
+        loss = mse_loss(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def validate_by_hand(batches: Any) -> None:
+    model, _ = model_and_optimizer()
+    model.eval()
+    total = torch.zeros(())
+    with torch.inference_mode():
+        for x, y in batches:
+            total += mse_loss(model(x), y)
+
+
+def predict_by_hand(batches: Any) -> list[Any]:
+    model, _ = model_and_optimizer()
+    model.eval()
+    with torch.inference_mode():
+        return [model(x) for x, _ in batches]
+
+
+def train_with_fabric(framework: Framework, batches: Any) -> None:
+    fabric = framework.fabric()
+    model, optimizer = fabric.setup(*model_and_optimizer())
+    for x, y in batches:
+        loss = mse_loss(model(x), y)
+        optimizer.zero_grad()
+        fabric.backward(loss)
+        optimizer.step()
+
+
+def fit(framework: Framework, batches: Any) -> None:
+    framework.lean().fit(module(framework.module, 0), batches)
+
+
+def fit_as_used(framework: Framework, logged: int, batches: Any) -> None:
+    with terminal():
+        framework.as_used().fit(module(framework.module, logged), batches)
+
+
+def validate(framework: Framework, batches: Any) -> None:
+    framework.lean().validate(module(framework.module, 0), batches, verbose=False)
+
+
+def validate_as_used(framework: Framework, batches: Any) -> None:
+    with terminal():
+        framework.as_used().validate(module(framework.module, 1), batches, verbose=False)
+
+
+def predict(framework: Framework, batches: Any) -> None:
+    framework.lean().predict(module(framework.module, 0), batches)
+
+
+Kind = Callable[..., Any]
+SECTIONS: list[tuple[Kind, dict[str, Kind]]] = [
+    (
+        train_by_hand,
+        {
+            "training step, lean": fit,
+            "training step, as used": partial(fit_as_used, logged=1),
+            "with many metrics": partial(fit_as_used, logged=1 + MANY),
+            "loop by hand with Fabric": train_with_fabric,
+        },
+    ),
+    (validate_by_hand, {"validation step, lean": validate, "validation step, one metric and bar": validate_as_used}),
+    (predict_by_hand, {"predict step, outputs kept": predict}),
+]
+
+
+def measured(by_hand: Kind, kinds: dict[str, Kind], frameworks: list[Framework], repeats: int) -> list[list[str]]:
+    """The rows of one section."""
+    torch.manual_seed(0)
+    batches = [(torch.randn(64, 32), torch.randn(64, 2)) for _ in range(64)]
+    loops: dict[str, Any] = {"by hand": by_hand}
+    for framework in frameworks:
+        loops |= {f"{framework.name}: {name}": partial(_called, kind, framework) for name, kind in kinds.items()}
+    slow = {name: 50 for name in loops if not name.startswith(("by hand", "lt:"))}
+    found = interleaved(loops, batches, repeats, slow)
+    rows = []
+    for name in kinds:
+        row = [name, figure(found["by hand"])]
+        for framework in frameworks:
+            own = f"{framework.name}: {name}"
+            if name == "with many metrics":
+                row[:2] = ["each further `self.log`", ""]
+                row.append(spread(above(found, own, f"{framework.name}: training step, as used", MANY), 2))
+            else:
+                row.append(spread(above(found, own, "by hand")))
+        rows.append(row)
+    return rows
+
+
+def _called(kind: Kind, framework: Framework, batches: Any) -> Any:
+    return kind(framework, batches=batches)
+
+
+def main() -> None:
+    given = options(__doc__)
+    quiet()
+    frameworks = [LT, *beside(given.beside)]
+    rows = [row for by_hand, kinds in SECTIONS for row in measured(by_hand, kinds, frameworks, given.repeats)]
+    head = ["microseconds of CPU time", "by hand", *(f"{f.name}, above that" for f in frameworks)]
+    print_table("Cost of a step, median (least to greatest of the repeats)", head, rows)
+
+
+if __name__ == "__main__":
+    main()
