@@ -1,7 +1,7 @@
 """A classifier with early stopping, CSV and TensorBoard logs, and losses and metrics made in `__init__`."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lt as L
@@ -9,11 +9,13 @@ from lt.callbacks import EarlyStopping
 from lt.demo import load_digits
 from lt.loggers import CSVLogger, TensorBoardLogger
 
+Batch = tuple[Tensor, Tensor]
+
 
 class Accuracy(nn.Module):
     """Share of right answers."""
 
-    def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         return (logits.argmax(dim=1) == labels).float().mean()
 
 
@@ -24,32 +26,33 @@ class Classifier(L.LightningModule):
         self.loss = nn.CrossEntropyLoss()
         self.train_acc, self.valid_acc, self.test_acc = Accuracy(), Accuracy(), Accuracy()
 
-    def forward(self, images):
-        return self.net(images)
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.net(images)
+        return logits
 
-    def training_step(self, batch, batch_idx):
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
         logits = self(images)
-        loss = self.loss(logits, labels)
+        loss: Tensor = self.loss(logits, labels)
         self.log("train_loss", loss, on_step=True, on_epoch=True, prog_bar=True)
         self.log("train_acc", self.train_acc(logits, labels), on_step=False, on_epoch=True)
         return loss
 
-    def validation_step(self, batch, batch_idx):
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         images, labels = batch
         logits = self(images)
         self.log("valid_loss", self.loss(logits, labels), prog_bar=True)
         self.log("valid_acc", self.valid_acc(logits, labels), prog_bar=True)
 
-    def test_step(self, batch, batch_idx):
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
         images, labels = batch
         logits = self(images)
         self.log_dict({"test_loss": self.loss(logits, labels), "test_acc": self.test_acc(logits, labels)})
 
-    def predict_step(self, batch, batch_idx):
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return torch.softmax(self(batch[0]), dim=1)
 
-    def configure_optimizers(self):
+    def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.AdamW(self.parameters(), lr=5e-3)
 
 
@@ -66,6 +69,6 @@ trainer = L.Trainer(
     logger=[CSVLogger(save_dir="logs", name="test"), TensorBoardLogger(save_dir="logs", name="board")],
 )
 trainer.fit(model, train, valid)
-trainer.validate(model, valid)
-results = trainer.test(model, test)
+validated = trainer.validate(model, valid)
+tested = trainer.test(model, test)
 probabilities = trainer.predict(model, test)

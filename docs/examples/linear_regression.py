@@ -1,7 +1,7 @@
 """A line through points, in the trainer's old spelling: `gpus=` and `precision=16`."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lt as L
@@ -12,16 +12,17 @@ class LinearRegression(L.LightningModule):
         super().__init__()
         self.line = nn.Linear(1, 1)
 
-    def forward(self, x):
-        return self.line(x)
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.line(x)
+        return y
 
-    def training_step(self, batch, batch_idx):
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         x, y = batch
         loss = nn.functional.mse_loss(self(x), y)
         self.log("train_loss", loss, prog_bar=True)
         return loss
 
-    def configure_optimizers(self):
+    def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 

@@ -1,22 +1,24 @@
 """The digits as a dataset of our own and a data module around it."""
 
-import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 import lt as L
 from lt.demo import load_digits
 
+Sample = tuple[Tensor, Tensor]
 
-class DigitDataset(Dataset):
+
+class DigitDataset(Dataset[Sample]):
     """Pairs of an image, shape (64,), and its digit."""
 
-    def __init__(self, images: torch.Tensor, labels: torch.Tensor) -> None:
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
         self.images, self.labels = images.flatten(1), labels
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def __getitem__(self, index: int) -> Sample:
         return self.images[index], self.labels[index]
 
 
@@ -31,17 +33,15 @@ class DigitData(L.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         images, labels = load_digits()
-        self.parts = {
-            "train": DigitDataset(images[:1200], labels[:1200]),
-            "val": DigitDataset(images[1200:1500], labels[1200:1500]),
-            "test": DigitDataset(images[1500:], labels[1500:]),
-        }
+        self.train = DigitDataset(images[:1200], labels[:1200])
+        self.val = DigitDataset(images[1200:1500], labels[1200:1500])
+        self.test = DigitDataset(images[1500:], labels[1500:])
 
-    def train_dataloader(self):
-        return DataLoader(self.parts["train"], batch_size=self.hparams.batch_size, shuffle=True)
+    def train_dataloader(self) -> DataLoader[Sample]:
+        return DataLoader(self.train, self.hparams.batch_size, shuffle=True)
 
-    def val_dataloader(self):
-        return DataLoader(self.parts["val"], batch_size=self.hparams.batch_size)
+    def val_dataloader(self) -> DataLoader[Sample]:
+        return DataLoader(self.val, self.hparams.batch_size)
 
-    def test_dataloader(self):
-        return DataLoader(self.parts["test"], batch_size=self.hparams.batch_size)
+    def test_dataloader(self) -> DataLoader[Sample]:
+        return DataLoader(self.test, self.hparams.batch_size)

@@ -4,15 +4,17 @@ from argparse import ArgumentParser
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 import lt as L
 
+Batch = tuple[Tensor, Tensor]
+
 
 class DigitModel(L.LightningModule):
-    def __init__(self, hidden_dim: int = 64, learning_rate: float = 1e-3, **kwargs) -> None:
+    def __init__(self, hidden_dim: int = 64, learning_rate: float = 1e-3) -> None:
         super().__init__()
-        self.save_hyperparameters("hidden_dim", "learning_rate")
+        self.save_hyperparameters()
         self.net = nn.Sequential(nn.Linear(64, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, 10))
 
     @staticmethod
@@ -22,19 +24,23 @@ class DigitModel(L.LightningModule):
         group.add_argument("--learning_rate", type=float, default=1e-3)
         return parent_parser
 
-    def forward(self, pixels):
-        return self.net(pixels)
+    def forward(self, pixels: Tensor) -> Tensor:
+        logits: Tensor = self.net(pixels)
+        return logits
 
-    def training_step(self, batch, batch_idx):
-        loss = F.cross_entropy(self(batch[0]), batch[1])
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        pixels, labels = batch
+        loss = F.cross_entropy(self(pixels), labels)
         self.log("train_loss", loss, prog_bar=True)
         return loss
 
-    def validation_step(self, batch, batch_idx):
-        self.log("val_loss", F.cross_entropy(self(batch[0]), batch[1]), prog_bar=True)
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        pixels, labels = batch
+        self.log("val_loss", F.cross_entropy(self(pixels), labels), prog_bar=True)
 
-    def test_step(self, batch, batch_idx):
-        self.log("test_acc", (self(batch[0]).argmax(1) == batch[1]).float().mean())
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        pixels, labels = batch
+        self.log("test_acc", (self(pixels).argmax(1) == labels).float().mean())
 
-    def configure_optimizers(self):
+    def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=self.hparams.learning_rate)

@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -35,21 +34,13 @@ def run_script(tmp_path):
     """Runs source text as a script of its own; returns the finished process."""
 
     def run(source: str, *args: str, command: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-        path = tmp_path / "script.py"
-        path.write_text(source)
+        (tmp_path / "script.py").write_text(source)
+        name = "script" if command == ("-m",) else "script.py"
         return subprocess.run(
-            [sys.executable, *command, str(path), *args], capture_output=True, text=True, timeout=120, cwd=tmp_path
+            [sys.executable, *command, name, *args], capture_output=True, text=True, timeout=120, cwd=tmp_path
         )
 
     return run
-
-
-def is_running(pid: int) -> bool:
-    """True for a process that is neither gone nor a zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def pytest_collection_modifyitems(items):

@@ -47,7 +47,7 @@ class Net(ModuleHooks, nn.Module):
 
     def configure_optimizers(self):
         optimizer = SGD(self.parameters(), 0.1)
-        return [optimizer], [StepLR(optimizer, 1)]
+        return [optimizer], [{"scheduler": StepLR(optimizer, 1), "interval": "step"}]
 
     def optimizer_zero_grad(self, epoch, batch_idx, optimizer):
         optimizer.zero_grad()

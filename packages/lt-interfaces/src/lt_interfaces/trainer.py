@@ -27,6 +27,7 @@ class Trainer(Protocol):
     lr_scheduler_configs: list[Any]
     datamodule: Any
     default_root_dir: str
+    predict_loop: Any
     ckpt_path: str | None
     should_stop: bool
     """May be set: ends training after the current batch, minimums respected."""
@@ -88,6 +89,9 @@ class Trainer(Protocol):
 
     def remove_checkpoint(self, filepath: Any) -> None:
         """Delete a checkpoint that this run wrote."""
+
+    def link_checkpoint(self, source: Any, target: Any) -> None:
+        """Give a checkpoint a second name without writing it again; every rank must call."""
 
     def log_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Send a record to all loggers now, with the run's `epoch` and step."""

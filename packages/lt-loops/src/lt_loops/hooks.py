@@ -47,33 +47,37 @@ class Hooks(ModuleHooks):
     def on_sanity_check_end(self) -> None:
         """Callbacks only."""
 
+    def on_train_epoch_decision(self) -> None:
+        """The `on_train_epoch_end` of callbacks that decide on the epoch's metrics, which are final by now."""
+
     def on_exception(self, exception: BaseException) -> None:
         """Callbacks, then the data module."""
 
     def resolve(self, trainer: Any, module: Any, datamodule: Any, wrap: Wrap | None = None) -> None:
         """Fill the table, in place, so that whoever holds it sees callbacks that were added later."""
+        deciders = [cb for cb in trainer.callbacks if getattr(cb, "decides_on_epoch", False)]
+        others = [cb for cb in trainer.callbacks if cb not in deciders]
         for name in (*MODULE_HOOKS, "on_sanity_check_start", "on_sanity_check_end", "on_exception"):
-            calls = [_fitted(c, name) for c in _parties(name, trainer, module, datamodule)]
-            if wrap is not None:
-                calls = [wrap(name, c) for c in calls]
-            setattr(self, name, _one_call(calls))
+            callbacks = others if name == "on_train_epoch_end" else trainer.callbacks
+            calls = [_fitted(c, name) for c in _parties(name, trainer, callbacks, module, datamodule)]
+            setattr(self, name, _one_call([wrap(name, c) for c in calls] if wrap else calls))
+        decisions = list(_parties("on_train_epoch_end", trainer, deciders, None, None))
+        self.on_train_epoch_decision = _one_call(  # type: ignore[method-assign]
+            [wrap("on_train_epoch_end", c) for c in decisions] if wrap else decisions
+        )
 
 
-def _parties(name: str, trainer: Any, module: Any, datamodule: Any) -> Iterable[Call]:
-    """The calls behind one hook, in order: data module, callbacks, module, then callbacks that decide on the epoch."""
-    callbacks = [cb for cb in trainer.callbacks if is_overridden(cb, name)] if name in CALLBACK_HOOKS else []
+def _parties(name: str, trainer: Any, callbacks: Iterable[Any], module: Any, datamodule: Any) -> Iterable[Call]:
+    """The calls behind one hook, in order: data module, callbacks, module."""
     if name in ("setup", "teardown", "prepare_data") and is_overridden(datamodule, name):
         yield getattr(datamodule, name)
-    late = [cb for cb in callbacks if getattr(cb, "decides_on_epoch", False)] if name == "on_train_epoch_end" else []
     if name == "on_load_checkpoint" and is_overridden(module, name):
         yield getattr(module, name)
-    for cb in callbacks:
-        if cb not in late:
-            yield partial(getattr(cb, name), trainer, module)
+    for cb in callbacks if name in CALLBACK_HOOKS else ():
+        if is_overridden(cb, name):
+            yield partial(getattr(cb, name), trainer, trainer.module)
     if name != "on_load_checkpoint" and is_overridden(module, name):
         yield getattr(module, name)
-    for cb in late:
-        yield partial(getattr(cb, name), trainer, module)
     if name == "on_exception" and is_overridden(datamodule, name):
         yield datamodule.on_exception
 

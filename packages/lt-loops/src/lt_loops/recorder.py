@@ -314,8 +314,8 @@ class Recorder:
     @property
     def callback_metrics(self) -> dict[str, Any]:
         """The latest value of everything, epoch values and training steps, as tensors."""
-        for entry, suffix in self.collection.each():
-            if entry.on_step and entry.live and entry.value is not None and self.collection is self.train:
+        for entry, suffix in self.train.each():
+            if entry.on_step and entry.live and entry.value is not None:
                 value = _tensor(entry.step_value())
                 self.finished[entry.name + suffix] = self.finished[entry.step_name + suffix] = value
         return self.finished

@@ -18,7 +18,9 @@ def select(trainer: Any, ckpt_path: Any, same_model: bool) -> str | None:
     Without a word, evaluation after a fit with checkpointing takes the best file of that fit.
     """
     if ckpt_path is None:
-        if trainer.fn != "fit" and same_model and (best := _best_in_memory(trainer)):
+        if trainer.fn == "fit":
+            return _left_by_a_failure(trainer)
+        if same_model and (best := _best_in_memory(trainer)):
             rank_zero_info(f"Using the best checkpoint of the fit, {best}; `ckpt_path='current'` keeps the weights.")
             return best
         return None
@@ -29,6 +31,16 @@ def select(trainer: Any, ckpt_path: Any, same_model: bool) -> str | None:
     if ckpt_path in ("last", "auto"):
         return _last(trainer, said=ckpt_path == "last")
     return str(os.fspath(ckpt_path))
+
+
+def _left_by_a_failure(trainer: Any) -> str | None:
+    """What a callback saved when the run before this one failed."""
+    for callback in trainer.callbacks:
+        path = getattr(callback, "ckpt_path", None)
+        if path and os.path.isfile(path):
+            rank_zero_info(f"Continuing from {path}, saved when the last run failed.")
+            return str(path)
+    return None
 
 
 def _checkpointers(trainer: Any) -> list[Any]:

@@ -1,10 +1,11 @@
 """A run's state gathered into one checkpoint and put back; the layout is Lightning's, so each loads the other's."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import lt_checkpoint
-from lt_interfaces import MisconfigurationException, Stateful, nearest, rank_zero_warn
+from lt_interfaces import MisconfigurationException, Stateful, is_overridden, nearest, rank_zero_warn
 
 from lt_loops import rng
 
@@ -23,7 +24,7 @@ def gather(trainer: Any, weights_only: bool = False) -> dict[str, Any]:
         "loops": _loops(trainer),
     }
     if not weights_only:
-        state["callbacks"] = {cb.state_key: s for cb in trainer.callbacks if (s := _state_of(cb))}
+        state["callbacks"] = {key: s for key, cb in keyed(trainer.callbacks) if (s := _state_of(cb))}
         state["optimizer_states"] = [o.state_dict() for o in trainer.optimizers]
         state["lr_schedulers"] = [c.scheduler.state_dict() for c in trainer.lr_scheduler_configs]
         if engine_state := trainer.engine.state_dict():
@@ -40,6 +41,16 @@ def gather(trainer: Any, weights_only: bool = False) -> dict[str, Any]:
     elif hasattr(module, "on_save_checkpoint"):
         module.on_save_checkpoint(state)
     return state
+
+
+def keyed(callbacks: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    """Stateful callbacks with the name of their state; the second of the same name is "name#2"."""
+    seen: Counter[str] = Counter()
+    for callback in callbacks:
+        if is_overridden(callback, "state_dict"):
+            key = getattr(callback, "state_key", type(callback).__qualname__)
+            seen[key] += 1
+            yield key if seen[key] == 1 else f"{key}#{seen[key]}", callback
 
 
 def _state_of(obj: Any) -> dict[str, Any]:
@@ -125,8 +136,7 @@ def restore_module(trainer: Any, checkpoint: dict[str, Any], path: str) -> None:
     if trainer.fn != "fit":
         return
     states = dict(checkpoint.get("callbacks", {}))
-    for callback in trainer.callbacks:
-        key = getattr(callback, "state_key", None)
+    for key, callback in keyed(trainer.callbacks):
         if key in states:
             callback.load_state_dict(states.pop(key))
     if states:

@@ -140,7 +140,7 @@ class Trainer(Readings):
         self.known_callbacks = 0
         self._fitted: Any = None
         self._log_dir: str | None = None
-        self._check_callbacks()
+        self.callbacks.sort(key=lambda cb: getattr(cb, "priority", 0))
 
     def fit(
         self,
@@ -412,21 +412,7 @@ class Trainer(Readings):
         own = _as_list(self.module.configure_callbacks())
         kept = [cb for cb in self.callbacks if not any(isinstance(new, type(cb)) for new in own)]
         self.callbacks[:] = kept + own
-        self._check_callbacks()
-
-    def _check_callbacks(self) -> None:
         self.callbacks.sort(key=lambda cb: getattr(cb, "priority", 0))
-        seen: dict[str, Any] = {}
-        for callback in self.callbacks:
-            key = getattr(callback, "state_key", None)
-            if key is None or not is_overridden(callback, "state_dict"):
-                continue
-            if key in seen:
-                raise MisconfigurationException(
-                    f"Two callbacks would save their state under the same name, {key!r}. "
-                    "Give one of them other arguments, or a `state_key` of its own."
-                )
-            seen[key] = callback
 
     def see_new_callbacks(self) -> None:
         """Callbacks that were added or removed since the hooks were resolved take effect."""

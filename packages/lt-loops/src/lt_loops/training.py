@@ -161,6 +161,7 @@ class FitLoop:
         self.at = "batch" if cut or stopped else "epoch_end"
         hooks.on_train_epoch_end()
         record = recorder.end_epoch()
+        hooks.on_train_epoch_decision()
         if not (cut or stopped):
             trainer.schedulers.step(trainer.schedulers.plateau_on_epoch, progress.epoch + 1)
         if record:
