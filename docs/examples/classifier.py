@@ -1,13 +1,12 @@
 """A classifier with early stopping, CSV and TensorBoard logs, and losses and metrics made in `__init__`."""
 
-import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
-
 import lt as L
+import torch
 from lt.callbacks import EarlyStopping
 from lt.demo import load_digits
 from lt.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 Batch = tuple[Tensor, Tensor]
 

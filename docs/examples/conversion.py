@@ -1,15 +1,14 @@
 """A loop turned into a module: steps, a scheduler, a buffer, and no `.cuda()` anywhere."""
 
+import lt as L
 import torch
 import torch.nn.functional as F
+from lt.callbacks import ModelCheckpoint
+from lt.demo import load_digits
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, StepLR
 from torch.utils.data import DataLoader, TensorDataset
-
-import lt as L
-from lt.callbacks import ModelCheckpoint
-from lt.demo import load_digits
 
 Batch = tuple[Tensor, Tensor]
 

@@ -1,10 +1,9 @@
 """A line through points, in the trainer's old spelling: `gpus=` and `precision=16`."""
 
+import lt as L
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
-
-import lt as L
 
 
 class LinearRegression(L.LightningModule):

@@ -3,14 +3,13 @@
 Bare means 1000 epochs. Ctrl-C stops it, and so does a limit: `LT_TRAINER_MAX_EPOCHS=1 python quickstart.py`.
 """
 
+import lt as L
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, random_split
 from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
-
-import lt as L
 
 Batch = tuple[Tensor, Tensor]
 

@@ -1,10 +1,9 @@
 """The digits as a dataset of our own and a data module around it."""
 
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
-
 import lt as L
 from lt.demo import load_digits
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 Sample = tuple[Tensor, Tensor]
 

@@ -2,10 +2,9 @@
 
 from argparse import ArgumentParser, Namespace
 
+import lt as L
 from data import DigitData
 from model import DigitModel
-
-import lt as L
 
 
 def main(args: Namespace) -> None:

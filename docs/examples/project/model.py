@@ -2,11 +2,10 @@
 
 from argparse import ArgumentParser
 
+import lt as L
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-import lt as L
 
 Batch = tuple[Tensor, Tensor]
 

@@ -76,6 +76,7 @@ class TQDMProgressBar(ProgressBar):
             leave=leave,
             file=stream,
             **_width(stream),
+            bar_format="{l_bar}{bar:10}{r_bar}",  # the rest of the line is for the metrics
             mininterval=0,
             miniters=1,
             delay=1e-9,  # draw when told what to draw, not at once

@@ -1,8 +1,8 @@
 """Text files that are replaced whole or not at all."""
 
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,9 +12,9 @@ from typing import TextIO
 @contextmanager
 def replacing(path: Path) -> Iterator[TextIO]:
     """A file that takes the place of `path` when the block ends well; otherwise the old one stays as it was."""
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        with open(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with open(temporary, "x", encoding="utf-8", errors="surrogateescape", newline="") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -8,7 +8,7 @@ from typing import Any
 from lt_interfaces import rank_zero_only
 
 from lt_loggers.logger import Logger, close_with
-from lt_loggers.metrics import Names, column_name, number
+from lt_loggers.metrics import Names, column_name, flat_numbers
 from lt_loggers.metrics_file import MetricsFile
 from lt_loggers.run_directory import RunDirectory, StrPath
 
@@ -50,15 +50,7 @@ class CSVLogger(Logger):
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Add one row; a nested mapping becomes columns `name/key`. Values are read now, so they may change after."""
         file = self._experiment or self.experiment
-        names = self._names
-        row: dict[str, float] = {}
-        for name, value in metrics.items():
-            if type(value) is float:
-                row[names[name]] = value
-            elif isinstance(value, Mapping):
-                row.update({names[f"{name}/{key}"]: number(name, item) for key, item in value.items()})
-            else:
-                row[names[name]] = number(name, value)
+        row = flat_numbers(metrics, self._names)
         if step is None:
             step = metrics.get("step")
         file.append(row, None if step is None else int(step))

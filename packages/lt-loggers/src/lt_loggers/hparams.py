@@ -1,7 +1,6 @@
 """Hyperparameters as plain values without secrets, and the `hparams.yaml` that holds them."""
 
 import os
-import re
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -13,15 +12,9 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from lt_loggers.atomic_file import replacing
+from lt_loggers.masking import MASK, is_secret, without_url_user
 
-MASK = "***"
 MAX_BYTES = 1_000_000
-
-# A word that ends like one of these: `api_key`, `apiKey`, `authToken`, but not `tokenizer`, `author` or `keyboard`.
-_SECRET_KEY = re.compile(
-    r"(?i:key|token|secret|password|passwd|passphrase|credential|auth|authorization)s?(?![a-z])", re.ASCII
-)
-_URL_USER = re.compile(r"(\b[a-zA-Z][\w+.-]*://)[^/\s]+@")
 
 
 def plain_hparams(params: Any) -> dict[str, Any]:
@@ -69,7 +62,7 @@ def load_hparams_from_yaml(config_yaml: str | os.PathLike[str]) -> dict[str, Any
 def _plain(value: Any) -> Any:
     fields_of = _fields(value)
     if fields_of is not None:
-        return {_key(key): MASK if _is_secret(key, item) else _plain(item) for key, item in fields_of.items()}
+        return {_key(key): MASK if is_secret(key, item) else _plain(item) for key, item in fields_of.items()}
     if isinstance(value, Enum):
         return value.name
     if isinstance(value, str | os.PathLike):
@@ -111,10 +104,5 @@ def _key(key: Any) -> Any:
     return int(key) if isinstance(key, int) else _text(key)
 
 
-def _is_secret(key: Any, value: Any) -> bool:
-    is_text = value is not None and not isinstance(value, int | float)
-    return is_text and bool(_SECRET_KEY.search(str(key)))
-
-
 def _text(value: Any) -> str:
-    return _URL_USER.sub(rf"\1{MASK}@", str.__str__(value) if isinstance(value, str) else str(value))
+    return without_url_user(str.__str__(value) if isinstance(value, str) else str(value))

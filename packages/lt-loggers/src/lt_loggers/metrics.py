@@ -2,7 +2,7 @@
 
 import re
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -19,6 +19,19 @@ class Names(dict[str, str]):
             raise TypeError(f"A metric's name must be a string, got {name!r}. Use `str({name!r})`.")
         self[name] = written = self._safe(self._prefix + name)
         return written
+
+
+def flat_numbers(metrics: Mapping[str, Any], names: Names) -> dict[str, float]:
+    """The record as plain numbers under their written names; a nested mapping becomes `name/key`."""
+    row: dict[str, float] = {}
+    for name, value in metrics.items():
+        if type(value) is float:
+            row[names[name]] = value
+        elif isinstance(value, Mapping):
+            row.update({names[f"{name}/{key}"]: number(name, item) for key, item in value.items()})
+        else:
+            row[names[name]] = number(name, value)
+    return row
 
 
 def number(name: str, value: Any) -> float:

@@ -1,7 +1,7 @@
 """One logged name: its latest value, its running reduction, and where it was first logged."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -64,6 +64,14 @@ class Entry:
     weight: float = 0.0
     tick: int = -1
     live: bool = False
+    weighs: bool = field(init=False)
+    """Only a mean over an epoch needs the size of the batch."""
+    keeps: bool = field(init=False)
+    """The values themselves are kept, so the user may not write into them."""
+
+    def __post_init__(self) -> None:
+        self.weighs = self.reduce.name == "mean"
+        self.keeps = self.on_step or self.reduce.name == "own"
 
     @property
     def forks(self) -> bool:
@@ -77,11 +85,6 @@ class Entry:
     @property
     def epoch_name(self) -> str:
         return self.name + "_epoch" if self.forks else self.name
-
-    @property
-    def weighs(self) -> bool:
-        """Only a mean over an epoch needs the size of the batch."""
-        return self.reduce.name == "mean"
 
     def names(self) -> list[str]:
         """The names under which values leave."""
@@ -99,18 +102,11 @@ class Entry:
 
     def add(self, value: Any, weight: int) -> None:
         """Take one more value into the epoch."""
+        if self.weighs:
+            self._add_weighted(value, weight)
+            return
         kind = self.reduce.name
-        if kind == "mean":
-            self.weight += weight
-            if not isinstance(value, Tensor):
-                self.total = value * weight if self.total is None else self.total + value * weight
-            elif self.total is None:
-                self.total = _accumulator(value) * weight
-            elif isinstance(self.total, Tensor):
-                self.total.add_(_addend(value), alpha=weight)
-            else:
-                self.total = self.total + _accumulator(value) * weight
-        elif kind == "own":
+        if kind == "own":
             self.total = [] if self.total is None else self.total
             self.total.append(value)
         elif self.total is None:
@@ -127,6 +123,16 @@ class Entry:
             self.total = self.total + value
         else:
             self.total = min(self.total, value) if kind == "min" else max(self.total, value)
+
+    def _add_weighted(self, value: Any, weight: int) -> None:
+        self.weight += weight
+        if not isinstance(value, Tensor):
+            self.total = value * weight if self.total is None else self.total + value * weight
+        elif isinstance(self.total, Tensor):
+            self.total.add_(_addend(value), alpha=weight)
+        else:
+            first = _accumulator(value) * weight
+            self.total = first if self.total is None else self.total + first
 
     def step_value(self) -> Any:
         """The latest value as a tensor or number; a metric object's is what its last call returned."""

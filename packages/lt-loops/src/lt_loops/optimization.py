@@ -33,6 +33,9 @@ class Optimization:
     def refresh(self) -> None:
         """Look again at what hooks may have changed on the optimizer; once an epoch and after validation."""
 
+    def finish_window(self) -> None:
+        """The data ended; step what an open accumulation window has gathered."""
+
     def loss_of(self, output: Any) -> Tensor | None:
         """The loss in what `training_step` returned."""
         if isinstance(output, Tensor):

@@ -64,7 +64,7 @@ class Recorder:
         self.train = Collection("train")
         self._warn_without_logger = warn_without_logger
         self.finished: dict[str, Tensor] = {}
-        self.logged: dict[str, Tensor] = {}
+        self._logged: dict[str, float] = {}
         self._bar: dict[str, Any] = {}
         self.silent = False
         self._stack: list[tuple[Collection, dict[str, Entry], Scope]] = []
@@ -135,7 +135,7 @@ class Recorder:
         if isinstance(value, Tensor):
             if value.requires_grad:
                 value = value if enable_graph else value.detach()
-            elif entry.on_step:
+            elif entry.keeps:
                 value = value.clone()
         if entry.on_step:
             entry.value = value
@@ -239,7 +239,7 @@ class Recorder:
             if entry.on_step and entry.live and entry.logger and entry.value is not None:
                 found[entry.step_name + suffix] = self._step_value(entry)
         values = dict(zip(found, read(found.values()), strict=True))
-        self.logged.update({k: torch.tensor(v) for k, v in values.items()})
+        self._logged.update(values)
         return values
 
     def _step_value(self, entry: Entry) -> Any:
@@ -298,7 +298,7 @@ class Recorder:
                     self._bar[entry.step_name + suffix] = entry.step_value()
             entry.reset()
         record = dict(zip(out, read(out.values()), strict=True))
-        self.logged.update({k: torch.tensor(v) for k, v in record.items()})
+        self._logged.update(record)
         return record
 
     def results(self) -> list[dict[str, Tensor]]:
@@ -310,6 +310,11 @@ class Recorder:
                 if id(entry) in own or not any(id(entry) in m for m in members):
                     row[entry.epoch_name + suffix] = value
         return rows
+
+    @property
+    def logged(self) -> dict[str, Tensor]:
+        """What the loggers got last under each name."""
+        return {name: torch.tensor(value) for name, value in self._logged.items()}
 
     @property
     def callback_metrics(self) -> dict[str, Any]:
@@ -333,7 +338,7 @@ class Recorder:
         """Drop what a former run left."""
         self.train = self.collection = Collection("train")
         self._entries, self.scope = self.train.outside, CLOSED
-        self.finished, self.logged, self._bar = {}, {}, {}
+        self.finished, self._logged, self._bar = {}, {}, {}
 
 
 def read(values: Iterable[Any]) -> list[float]:
@@ -350,6 +355,11 @@ def read(values: Iterable[Any]) -> list[float]:
 
 def batch_size_of(batch: Any) -> int:
     """Size of the first dimension of the first tensor in a batch."""
+    first = batch
+    while type(first) in (list, tuple) and first:
+        first = first[0]
+    if isinstance(first, Tensor) and first.ndim:
+        return first.shape[0]  # as below, without the walk
     for leaf in torch.utils._pytree.tree_iter(batch):
         if isinstance(leaf, Tensor):
             return leaf.shape[0] if leaf.ndim else 1

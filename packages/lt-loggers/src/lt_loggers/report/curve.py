@@ -1,0 +1,102 @@
+"""One metric over a run of any length, in memory of fixed size."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+MAX_BUCKETS = 1000
+LIMIT = 1e300  # what is beyond could not be drawn: sums and spans would overflow
+
+STEP, LOW, HIGH, TOTAL, COUNT = range(5)
+
+
+class Point(NamedTuple):
+    """A value and where it was."""
+
+    step: int
+    value: float
+
+
+class Column(NamedTuple):
+    """What is drawn above one place of the axis: neighbouring samples as their mean and extremes."""
+
+    step: int
+    mean: float
+    low: float
+    high: float
+
+
+class Curve:
+    """Samples in buckets of equal count; when there are too many, neighbours become one. Best and last stay exact."""
+
+    __slots__ = ("_buckets", "_in_bucket", "count", "first_not_finite", "greatest", "last", "least")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.last = Point(0, math.nan)
+        self.least = Point(0, math.inf)
+        self.greatest = Point(0, -math.inf)
+        self.first_not_finite: Point | None = None
+        self._buckets: list[list[float]] = []
+        self._in_bucket = 1
+
+    def add(self, step: int, value: float) -> None:
+        """Take one sample; values that are not finite are counted and not drawn."""
+        self.last = point = Point(step, value)
+        self.count += 1
+        if not -LIMIT < value < LIMIT:
+            self.first_not_finite = self.first_not_finite or point
+            return
+        if value < self.least[1]:
+            self.least = point
+        if value > self.greatest[1]:
+            self.greatest = point
+        buckets = self._buckets
+        if buckets and buckets[-1][COUNT] < self._in_bucket:
+            _merge(buckets[-1], [step, value, value, value, 1])
+            return
+        if len(buckets) == MAX_BUCKETS:
+            self._halve()
+        buckets.append([step, value, value, value, 1])
+
+    def forget_from(self, step: int) -> None:
+        """Drop what is at this step or later: a continued run does these steps again."""
+        kept = [bucket for bucket in self._buckets if bucket[STEP] < step]
+        if len(kept) < len(self._buckets) or self.last.step >= step:
+            count, in_bucket = sum(int(bucket[COUNT]) for bucket in kept), self._in_bucket
+            self.__init__()  # type: ignore[misc]
+            self._buckets, self.count, self._in_bucket = kept, count, in_bucket
+            for bucket in kept:
+                self.least = min(self.least, Point(int(bucket[STEP]), bucket[LOW]), key=lambda p: p.value)
+                self.greatest = max(self.greatest, Point(int(bucket[STEP]), bucket[HIGH]), key=lambda p: p.value)
+            if kept:
+                self.last = Point(int(kept[-1][STEP]), kept[-1][TOTAL] / kept[-1][COUNT])
+
+    def columns(self, at_most: int) -> list[Column]:
+        """The finite samples for drawing, in the order they came."""
+        width = -(-len(self._buckets) // at_most)
+        found = []
+        for start in range(0, len(self._buckets), max(1, width)):
+            step, low, high, total, count = _merged(self._buckets[start : start + width])
+            found.append(Column(int(step), total / count, low, high))
+        return found
+
+    def _halve(self) -> None:
+        self._buckets[:] = [_merged(self._buckets[i : i + 2]) for i in range(0, len(self._buckets), 2)]
+        self._in_bucket *= 2
+
+
+def _merged(buckets: list[list[float]]) -> list[float]:
+    whole = list(buckets[0])
+    for bucket in buckets[1:]:
+        _merge(whole, bucket)
+    return whole
+
+
+def _merge(whole: list[float], part: list[float]) -> None:
+    whole[STEP] = part[STEP]
+    whole[LOW] = min(whole[LOW], part[LOW])
+    whole[HIGH] = max(whole[HIGH], part[HIGH])
+    whole[TOTAL] += part[TOTAL]
+    whole[COUNT] += part[COUNT]

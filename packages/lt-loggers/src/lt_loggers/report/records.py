@@ -1,0 +1,73 @@
+"""The metrics of one run: a curve for each, and where its epochs end."""
+
+import csv
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from lt_loggers.report.curve import Curve
+
+MAX_EPOCHS = 2000
+
+
+class Records:
+    """Takes the records of a run and keeps what a report shows of them."""
+
+    def __init__(self) -> None:
+        self.curves: dict[str, Curve] = {}
+        self.epoch_ends: dict[int, int] = {}
+        self.epoch: int | None = None
+        self.first_step: int | None = None
+        self.last_step = 0
+        self._from_file: set[str] = set()
+
+    def add(self, row: Mapping[str, float], step: int) -> None:
+        """Take one record; `epoch` and `step` in it are its place, not metrics."""
+        self.last_step = step
+        if self.first_step is None:
+            self.first_step = step
+        for name, value in row.items():
+            if name == "epoch":
+                self._end_epoch(value, step)
+            elif name != "step":
+                curve = self.curves.get(name)
+                if curve is None:
+                    curve = self.curves[name] = Curve()
+                elif name in self._from_file:
+                    self._from_file.remove(name)
+                    curve.forget_from(step)
+                curve.add(step, value)
+
+    def read(self, file: Path) -> None:
+        """Take the rows of a `metrics.csv`; a run that goes on replaces what it does again."""
+        with open(file, encoding="utf-8", errors="surrogateescape", newline="") as lines:
+            for count, cells in enumerate(csv.DictReader(lines)):
+                row: dict[str, float] = {}
+                for name, cell in cells.items():
+                    if cell and name is not None:
+                        with suppress(ValueError, TypeError):
+                            row[name] = float(cell)
+                step = row.get("step", count)
+                if abs(step) < 2**53:
+                    self.add(row, int(step))
+        self._from_file = set(self.curves)
+
+    def epochs(self) -> dict[int, int]:
+        """How many epochs were done at which step; the last counts if it was as long as the one before."""
+        done: dict[int, int] = {}
+        before, length = self.first_step or 0, 0
+        for epoch, end in sorted(self.epoch_ends.items()):
+            is_open = epoch == max(self.epoch_ends) and end - before < length
+            if end > before and not is_open:
+                length = end - before
+                done[epoch + 1] = before = end
+        return done
+
+    def _end_epoch(self, epoch: float, step: int) -> None:
+        if epoch != self.epoch:
+            if not -1 < epoch < 2**53:
+                return
+            self.epoch = int(epoch)
+            if len(self.epoch_ends) >= MAX_EPOCHS:
+                self.epoch_ends = dict(list(self.epoch_ends.items())[1::2])
+        self.epoch_ends[self.epoch] = step
