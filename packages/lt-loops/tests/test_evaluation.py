@@ -161,5 +161,5 @@ def test_a_validation_loader_without_validation_step_is_refused_before_training(
 
 
 def test_a_share_of_a_loader_without_length_is_refused():
-    with pytest.raises(ValueError, match="limit_val_batches=0.5"):
+    with pytest.raises(ValueError, match=r"limit_val_batches=0\.5"):
         Trainer(limit_val_batches=0.5).validate(Net(), iter([(X, Y)]))

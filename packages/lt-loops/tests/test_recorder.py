@@ -5,8 +5,9 @@ import weakref
 
 import pytest
 import torch
+from lt_loops.collection import EVAL_STEP, TRAIN_STEP, Collection
 from lt_loops.engine import SingleDevice
-from lt_loops.recorder import EVAL_STEP, TRAIN_STEP, Collection, Recorder
+from lt_loops.recorder import Recorder
 
 
 @pytest.fixture
@@ -66,6 +67,7 @@ def test_several_loaders_get_a_suffix_each():
         r.log("acc", float(i))
     r.at_epoch("on_validation_epoch_end")
     r.log("both", 5.0)
+    r.reduce()
     assert [{k: float(v) for k, v in row.items()} for row in r.results()] == [
         {"acc/dataloader_idx_0": 0.0, "both": 5.0},
         {"acc/dataloader_idx_1": 1.0, "both": 5.0},
@@ -92,7 +94,7 @@ def test_a_closure_that_runs_twice_may_log_twice(recorder):
 
 
 def test_logging_outside_the_loops_is_an_error(recorder):
-    recorder.close()
+    recorder.close("on_train_end")
     with pytest.raises(ValueError, match="Log from a step"):
         recorder.log("loss", 1.0)
 

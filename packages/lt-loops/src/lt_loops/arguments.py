@@ -49,6 +49,11 @@ def fast_dev_run(value: Any) -> bool | int:
     return count("fast_dev_run", value, 0) or False
 
 
+def fraction(value: Any) -> float:
+    """The share of an epoch that an interval is; 0 if it is none."""
+    return value if isinstance(value, float) else 0.0
+
+
 def interval(value: Any) -> Any:
     """A share of an epoch (float), a number of batches (int) or a duration, as given."""
     if value is None:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from numbers import Number
 from typing import Any, NamedTuple
 
 import torch
@@ -64,13 +65,15 @@ class Entry:
     weight: float = 0.0
     tick: int = -1
     live: bool = False
-    weighs: bool = field(init=False)
-    """Only a mean over an epoch needs the size of the batch."""
+    noted: int = -1
+    reduced: Any = None
+    weighs: bool = True
+    """Only a mean over batches needs their sizes."""
     keeps: bool = field(init=False)
     """The values themselves are kept, so the user may not write into them."""
 
     def __post_init__(self) -> None:
-        self.weighs = self.reduce.name == "mean"
+        self.weighs = self.weighs and self.reduce.name == "mean"
         self.keeps = self.on_step or self.reduce.name == "own"
 
     @property
@@ -92,7 +95,7 @@ class Entry:
 
     def check(self, value: Any) -> None:
         """Refuse what is not one number."""
-        if self.is_metric or (isinstance(value, (int, float)) or (isinstance(value, Tensor) and value.numel() == 1)):
+        if self.is_metric or (isinstance(value, Number) or (isinstance(value, Tensor) and value.numel() == 1)):
             return
         what = f"a tensor of {value.numel()} elements" if isinstance(value, Tensor) else f"a `{type(value).__name__}`"
         raise ValueError(
@@ -102,7 +105,7 @@ class Entry:
 
     def add(self, value: Any, weight: int) -> None:
         """Take one more value into the epoch."""
-        if self.weighs:
+        if self.reduce.name == "mean":
             self._add_weighted(value, weight)
             return
         kind = self.reduce.name
@@ -165,7 +168,7 @@ class Entry:
         """Start the next epoch with nothing."""
         if self.is_metric and self.on_epoch:
             self.metric.reset()
-        self.value = self.total = None
+        self.value = self.total = self.reduced = None
         self.weight, self.live = 0.0, False
 
 

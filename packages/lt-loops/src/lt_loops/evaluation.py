@@ -6,8 +6,8 @@ import torch
 from lt_interfaces import Stage, is_overridden
 from torch import nn
 
+from lt_loops.collection import EVAL_STEP, Collection
 from lt_loops.hooks import Call, indexed
-from lt_loops.recorder import EVAL_STEP, Collection
 from lt_loops.sources import Source, batches, flat, is_combined, limited
 
 
@@ -76,9 +76,11 @@ class EvaluationLoop:
                 recorder.at_steps(EVAL_STEP, i)
                 self._one_loader(loader, i, step, min(most, self._most[i]))
             recorder.at_epoch(f"on_{word}_epoch_end")
+            recorder.reduce()
             getattr(hooks, f"on_{word}_epoch_end")()
-            recorder.close()
-            rows = [] if recorder.silent else recorder.results()
+            recorder.close(f"on_{word}_end")
+            recorder.reduce()
+            rows: list[dict[str, Any]] = recorder.results()
             record = recorder.end_epoch()
             if record and trainer.stage != Stage.SANITY_CHECK:
                 trainer.log_record(record)
@@ -92,7 +94,8 @@ class EvaluationLoop:
         trainer, recorder, move = self.trainer, self.trainer.recorder, self.trainer.transfer
         on_start = getattr(trainer.hooks, f"on_{self.word}_batch_start")
         on_end = getattr(trainer.hooks, f"on_{self.word}_batch_end")
-        logs_returns, collection, sanity = not hasattr(trainer.module, "log"), self.collection, recorder.silent
+        logs_returns, collection = not hasattr(trainer.module, "log"), self.collection
+        sends_steps = trainer.stage != Stage.SANITY_CHECK
         for batch_idx, batch in enumerate(batches(loader, most)):
             if move is not None:
                 batch = move(batch, i)
@@ -102,7 +105,7 @@ class EvaluationLoop:
             if logs_returns and output is not None:
                 self._log_returned(output)
             on_end(output, batch, batch_idx, i)
-            if collection.has_steps and not sanity:
+            if collection.has_steps and sends_steps:
                 trainer.log_record(recorder.step_record())
             if trainer.stop_signal is not None:
                 raise trainer.stop_signal

@@ -109,6 +109,22 @@ def positional(call: Call) -> float:
     return sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
 
 
+def takes_loader_index(call: Call, several: bool) -> bool:
+    """Whether a step or batch hook is to be given `dataloader_idx`: by its name, or because there are several loaders.
+
+    A last argument with another name and a default is the user's own.
+    """
+    try:
+        parameters = list(inspect.signature(call).parameters.values())
+    except (TypeError, ValueError):
+        return several
+    if any(p.name == "dataloader_idx" for p in parameters):
+        return True
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return several
+    return several or (len(parameters) >= 3 and parameters[-1].default is inspect.Parameter.empty)
+
+
 def trimmed(call: Call, given: int, takes: float | None = None) -> Call:
     """The callable, given `given` arguments, of which it gets as many as it has names for."""
     takes = positional(call) if takes is None else takes
@@ -125,8 +141,8 @@ def indexed(step: Call, written: Call, name: str, loaders: int) -> Call:
     `written` is the method as the user wrote it; one that takes anything gets the loader's index if there are several.
     """
     takes = positional(written)
-    if takes == float("inf"):
-        takes = 2 + (loaders > 1)
+    if not takes_loader_index(written, loaders > 1):
+        takes = min(takes, 2)
     if loaders > 1 and takes < 3:
         raise MisconfigurationException(
             f"There are {loaders} loaders, and `{name}` does not take `dataloader_idx`. "
@@ -136,9 +152,14 @@ def indexed(step: Call, written: Call, name: str, loaders: int) -> Call:
 
 
 def _fitted(call: Call, name: str) -> Call:
+    """A batch hook that gets as many arguments as it has names for."""
     if not name.endswith(("_batch_start", "_batch_end")):
         return call
-    return trimmed(call, 2 + name.endswith("_end") + ("train" not in name))
+    given = 2 + name.endswith("_end") + ("train" not in name)
+    takes = positional(call)
+    if "train" not in name and takes >= given and not takes_loader_index(call, takes == float("inf")):
+        takes = given - 1
+    return trimmed(call, given, takes)
 
 
 def check_names(module: Any, required: Iterable[str]) -> None:

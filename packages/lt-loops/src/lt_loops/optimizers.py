@@ -103,7 +103,8 @@ def _parts(returned: Any) -> tuple[list[Any], list[Any], str | None]:
             return list(returned[0]), list(second) if isinstance(second, Sequence) else [second], None
     raise MisconfigurationException(
         f"`configure_optimizers` returned a `{type(returned).__name__}` that is none of its forms. Return an "
-        "optimizer, a list of them, a pair of lists (optimizers, schedulers), or a dict with `optimizer` and `lr_scheduler`."
+        "optimizer, a list of them, a pair of lists (optimizers, schedulers), or a dict with `optimizer` and "
+        "`lr_scheduler`."
     )
 
 
@@ -178,6 +179,8 @@ class Schedulers:
         metric = None
         if config.monitor is not None and config.reduce_on_plateau:
             metrics = self.trainer.callback_metrics
+            if config.monitor not in metrics and config.interval == "step" and self.trainer.awaits_validation:
+                return
             if config.monitor not in metrics:
                 message = (
                     f"The scheduler `{type(config.scheduler).__name__}` watches `{config.monitor}`, which was not "

@@ -22,6 +22,16 @@ class TrainerState:
     stage: Stage | None = None
 
 
+def _stage_flag(stage: Stage) -> Any:
+    """True while the trainer is in a stage; setting it puts the trainer there, or nowhere."""
+
+    def set_stage(self: "Readings", value: bool) -> None:
+        if value or self.stage == stage:
+            self.stage = stage if value else None
+
+    return property(lambda self: self.stage == stage, set_stage)
+
+
 class Readings:
     """The properties of the trainer, all derived from its parts."""
 
@@ -70,8 +80,13 @@ class Readings:
 
     @property
     def logger(self) -> Any:
-        """The first logger or None."""
+        """The first logger or None; setting it replaces them all."""
         return self.loggers[0] if self.loggers else None
+
+    @logger.setter
+    def logger(self, logger: Any) -> None:
+        self.loggers = [] if logger is None else [logger]
+        self._log_dir = None
 
     @property
     def log_dir(self) -> str | None:
@@ -117,11 +132,11 @@ class Readings:
     world_size = property(lambda self: self.engine.world_size)
     is_global_zero = property(lambda self: self.engine.is_global_zero)
     scaler = property(lambda self: self.engine.scaler)
-    training = property(lambda self: self.stage == Stage.TRAIN)
-    validating = property(lambda self: self.stage == Stage.VALIDATE)
-    testing = property(lambda self: self.stage == Stage.TEST)
-    predicting = property(lambda self: self.stage == Stage.PREDICT)
-    sanity_checking = property(lambda self: self.stage == Stage.SANITY_CHECK)
+    training = _stage_flag(Stage.TRAIN)
+    validating = _stage_flag(Stage.VALIDATE)
+    testing = _stage_flag(Stage.TEST)
+    predicting = _stage_flag(Stage.PREDICT)
+    sanity_checking = _stage_flag(Stage.SANITY_CHECK)
     evaluating = property(lambda self: self.stage in (Stage.VALIDATE, Stage.TEST))
     interrupted = property(lambda self: self.state.status == "interrupted")
     received_sigterm = property(lambda self: isinstance(self.stop_signal, SystemExit))
@@ -134,8 +149,13 @@ class Readings:
 
     @property
     def is_last_batch(self) -> bool:
-        """True in the last batch of a training epoch whose length is known."""
-        return bool(self.progress.batch >= self.fit_loop.num_batches)
+        """True during the last batch of a training epoch whose length is known, its hooks included."""
+        return 0 < self.fit_loop.num_batches <= self.fit_loop.batch_idx + 1
+
+    @property
+    def awaits_validation(self) -> bool:
+        """True in a fit that will validate and has not yet."""
+        return self.enable_validation and not self.fit_loop.has_validated
 
     @property
     def enable_validation(self) -> bool:
@@ -156,9 +176,9 @@ class Readings:
             fit.setup_data()
         if fit.num_batches == float("inf"):
             return float("inf") if fit.max_steps == -1 else fit.max_steps
-        if fit.max_epochs == -1:
+        if fit.max_epochs in (None, -1):
             return float("inf") if fit.max_steps == -1 else fit.max_steps
-        steps = -(-int(fit.num_batches) // self.accumulate_grad_batches) * max(fit.max_epochs or 1, 1)
+        steps = -(-int(fit.num_batches) // self.accumulate_grad_batches) * max(fit.max_epochs, 1)
         return steps if fit.max_steps == -1 else min(steps, fit.max_steps)
 
     @property

@@ -5,64 +5,23 @@ formatted or reduced over ranks until somebody asks for it.
 """
 
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from lt_interfaces import MisconfigurationException, rank_zero_warn
 from torch import Tensor
 
+from lt_loops.collection import Collection, Scope, closed, epoch_scope
 from lt_loops.entry import AXES, Entry, is_metric, reduction
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """A stretch of the loop in which logging has the same defaults and permissions."""
-
-    name: str
-    on_step: bool = False
-    on_epoch: bool = True
-    steps: bool = True
-    """False where only epoch values make sense."""
-    allowed: bool = True
-
-
-TRAIN_STEP = Scope("the training step", on_step=True, on_epoch=False)
-EVAL_STEP = Scope("the evaluation step")
-CLOSED = Scope("a place outside the loops", allowed=False)
-
-
-def epoch_scope(hook: str) -> Scope:
-    """Logging from a hook that runs once an epoch."""
-    return Scope(f"`{hook}`", steps=False)
-
-
-@dataclass(slots=True)
-class Collection:
-    """The values of one stage: one dictionary of entries for each loader, one for the hooks outside the batches."""
-
-    stage: str
-    loaders: list[dict[str, Entry]] = field(default_factory=lambda: [{}])
-    outside: dict[str, Entry] = field(default_factory=dict)
-    has_steps: bool = False
-
-    def each(self) -> Iterable[tuple[Entry, str]]:
-        """Entries with the suffix of their loader."""
-        for i, entries in enumerate(self.loaders):
-            for entry in entries.values():
-                yield entry, f"/dataloader_idx_{i}" if len(self.loaders) > 1 and entry.add_dataloader_idx else ""
-        for entry in self.outside.values():
-            yield entry, ""
+from lt_loops.reduction import as_float, batch_size_of, read, reduced
 
 
 class Recorder:
     """Takes values from `self.log`, keeps them where they are, hands out records."""
 
-    def __init__(self, engine: Any, warn_without_logger: bool = False) -> None:
+    def __init__(self, engine: Any) -> None:
         self.engine = engine
         self.train = Collection("train")
-        self._warn_without_logger = warn_without_logger
         self.finished: dict[str, Tensor] = {}
         self._logged: dict[str, float] = {}
         self._bar: dict[str, Any] = {}
@@ -70,15 +29,16 @@ class Recorder:
         self._stack: list[tuple[Collection, dict[str, Entry], Scope]] = []
         self.collection = self.train
         self._entries = self.train.outside
-        self.scope = CLOSED
+        self.scope = closed("a place outside the loops")
         self.tick = 0
         self.batch: Any = None
         self._batch_size: int | None = None
 
     def enter(self, collection: Collection) -> None:
         """Collect for another stage until `leave`."""
+        self._note_steps(self.collection)
         self._stack.append((self.collection, self._entries, self.scope))
-        self.collection, self._entries, self.scope = collection, collection.outside, CLOSED
+        self.collection, self._entries, self.scope = collection, collection.outside, closed("a place outside the loop")
 
     def leave(self) -> None:
         """Back to the stage before."""
@@ -92,9 +52,9 @@ class Recorder:
         """From here on values belong to the epoch."""
         self.scope, self._entries = epoch_scope(hook), self.collection.outside
 
-    def close(self) -> None:
+    def close(self, hook: str) -> None:
         """From here on logging is an error."""
-        self.scope = CLOSED
+        self.scope = closed(f"`{hook}`")
 
     def next_batch(self, batch: Any) -> None:
         """A new batch: one more value for each name, its size found only if somebody needs it."""
@@ -137,12 +97,19 @@ class Recorder:
                 value = value if enable_graph else value.detach()
             elif entry.keeps:
                 value = value.clone()
+        elif type(value) not in (float, int) and not entry.is_metric:
+            value = float(value)
         if entry.on_step:
             entry.value = value
         if entry.on_epoch and not entry.is_metric:
             if entry.weighs and batch_size is None:
                 batch_size = self._batch_size or self._size_of_batch()
             entry.add(value, batch_size or 1)
+
+    def log_dict(self, dictionary: Mapping[str, Any], **kwargs: Any) -> None:
+        """Record several values."""
+        for name, value in dictionary.items():
+            self.log(name, value, **kwargs)
 
     def _new_entry(
         self,
@@ -192,6 +159,7 @@ class Recorder:
             metric=value if metric else None,
             place=_caller(),
             scope=scope.name,
+            weighs=scope.steps,
         )
         entry.check(value)
         self._check_collisions(entry)
@@ -245,138 +213,80 @@ class Recorder:
     def _step_value(self, entry: Entry) -> Any:
         value = entry.step_value()
         if entry.sync_step and self.engine.world_size > 1 and not entry.rank_zero_only and not entry.is_metric:
-            value = self.engine.all_reduce(_tensor(value, self.engine.device), entry.reduce.name)
+            value = self.engine.all_reduce(as_float(value, self.engine.device), entry.reduce.name)
         return value
 
-    def epoch_values(self) -> list[tuple[Entry, str, Tensor]]:
-        """The reduced values of an epoch, over all ranks, in the order they were first logged."""
-        live = [(e, s) for e, s in self.collection.each() if e.on_epoch and e.live]
-        if self.engine.world_size > 1:
-            return self._reduced_over_ranks(live)
-        return [(e, s, e.epoch_value()) for e, s in live]
-
-    def _reduced_over_ranks(self, live: list[tuple[Entry, str]]) -> list[tuple[Entry, str, Tensor]]:
-        """One packed collective per kind of reduction; a rank that saw no batch adds nothing."""
-        mine = {e.name + s: (e, s) for e, s in live}
-        order = self.engine.broadcast(
-            [(k, e.reduce.name, e.is_metric) for k, (e, _) in mine.items() if not e.rank_zero_only]
-        )
-        values: dict[str, Tensor] = {}
-        device = self.engine.device
-        for kind in ("mean", "sum", "min", "max"):
-            keys = [k for k, name, metric in order if name == kind and not metric]
-            if not keys:
-                continue
-            parts = [mine[k][0].parts() if k in mine else (None, 0.0) for k in keys]
-            none = {"min": float("inf"), "max": float("-inf")}.get(kind, 0.0)
-            totals = [torch.tensor(none) if t is None else t.detach() for t, _ in parts]
-            packed = torch.stack([t.to(device, torch.float64).reshape(()) for t in totals])
-            if kind == "mean":
-                weights = torch.tensor([w for _, w in parts], device=device, dtype=torch.float64)
-                total, weight = self.engine.all_reduce(torch.stack([packed, weights]), "sum")
-                packed = total / weight
-            else:
-                packed = self.engine.all_reduce(packed, kind)
-            values.update(zip(keys, packed.to(torch.get_default_dtype()), strict=True))
-        return [(e, s, values[k] if k in values else e.epoch_value()) for k, (e, s) in mine.items()]
+    def reduce(self) -> None:
+        """Make the epoch's values final and readable; once for each, so what hooks log afterwards is reduced next."""
+        fresh = [(e, s) for e, s in self.collection.each() if e.live and e.on_epoch and e.reduced is None]
+        self._note_steps(self.collection)
+        for entry, suffix, value in reduced(fresh, self.engine):
+            entry.reduced = value = value.detach()
+            self.finished[entry.name + suffix] = self.finished[entry.epoch_name + suffix] = value
+            if entry.prog_bar:
+                self._bar[entry.epoch_name + suffix] = value
 
     def end_epoch(self) -> dict[str, float]:
         """Close the epoch of this stage: its record for the loggers; the accumulators start anew."""
-        out: dict[str, Any] = {}
-        for entry, suffix, value in self.epoch_values():
-            value = value.detach()
-            if entry.logger:
-                out[entry.epoch_name + suffix] = value
-            for key in {entry.name + suffix, entry.epoch_name + suffix}:
-                self.finished[key] = value
-            if entry.prog_bar:
-                self._bar[entry.epoch_name + suffix] = value
-        for entry, suffix in self.collection.each():
-            if entry.live and entry.on_step and not entry.on_epoch and entry.value is not None:
-                self.finished[entry.name + suffix] = _tensor(entry.step_value())
-                if entry.prog_bar:
-                    self._bar[entry.step_name + suffix] = entry.step_value()
-            entry.reset()
+        self.reduce()
+        out = {e.epoch_name + s: e.reduced for e, s in self.collection.each() if e.logger and e.reduced is not None}
         record = dict(zip(out, read(out.values()), strict=True))
         self._logged.update(record)
+        for entry, _ in self.collection.each():
+            entry.reset()
         return record
 
     def results(self) -> list[dict[str, Tensor]]:
-        """Epoch values by loader, those of the epoch hooks in each; read before `end_epoch`."""
+        """Reduced values by loader, those of the epoch hooks in each."""
         rows: list[dict[str, Tensor]] = [{} for _ in self.collection.loaders]
         members = [set(map(id, entries.values())) for entries in self.collection.loaders]
-        for entry, suffix, value in self.epoch_values():
+        for entry, suffix in self.collection.each():
             for row, own in zip(rows, members, strict=True):
-                if id(entry) in own or not any(id(entry) in m for m in members):
-                    row[entry.epoch_name + suffix] = value
+                if entry.reduced is not None and (id(entry) in own or not any(id(entry) in m for m in members)):
+                    row[entry.epoch_name + suffix] = entry.reduced
         return rows
+
+    def _note_steps(self, collection: Collection) -> None:
+        """Take over step values that are newer than what was taken over last."""
+        for entry, suffix in collection.each():
+            if not entry.on_step or entry.value is None or entry.noted == entry.tick:
+                continue
+            entry.noted = entry.tick
+            value = as_float(entry.step_value())
+            if collection is self.train or not entry.forks:
+                self.finished[entry.step_name + suffix] = value
+            if entry.reduced is None:
+                self.finished[entry.name + suffix] = value
+            if entry.prog_bar:
+                self._bar[entry.step_name + suffix] = value
 
     @property
     def logged(self) -> dict[str, Tensor]:
-        """What the loggers got last under each name."""
-        return {name: torch.tensor(value) for name, value in self._logged.items()}
+        """The latest of what is meant for the loggers, whether they got it yet or not."""
+        latest: dict[str, Any] = dict(self._logged)
+        for entry, suffix in self.collection.each():
+            if entry.on_step and entry.logger and entry.value is not None:
+                latest[entry.step_name + suffix] = entry.step_value()
+        return {name: as_float(value) for name, value in latest.items()}
 
     @property
     def callback_metrics(self) -> dict[str, Any]:
         """The latest value of everything, epoch values and training steps, as tensors."""
-        for entry, suffix in self.train.each():
-            if entry.on_step and entry.live and entry.value is not None:
-                value = _tensor(entry.step_value())
-                self.finished[entry.name + suffix] = self.finished[entry.step_name + suffix] = value
+        self._note_steps(self.train)
         return self.finished
 
     @property
     def progress_bar_metrics(self) -> dict[str, float]:
         """The latest values meant for the bar, as numbers; reads the device."""
-        latest = dict(self._bar)
-        for entry, suffix in self.collection.each():
-            if entry.prog_bar and entry.on_step and entry.live and entry.value is not None:
-                latest[entry.step_name + suffix] = entry.step_value()
-        return dict(zip(latest, read(latest.values()), strict=True))
+        self._note_steps(self.collection)
+        return dict(zip(self._bar, read(self._bar.values()), strict=True))
 
     def forget(self) -> None:
         """Drop what a former run left."""
         self.train = self.collection = Collection("train")
-        self._entries, self.scope = self.train.outside, CLOSED
+        self._entries = self.train.outside
+        self.scope = closed("a place outside the loops")
         self.finished, self._logged, self._bar = {}, {}, {}
-
-
-def read(values: Iterable[Any]) -> list[float]:
-    """Numbers out of tensors and numbers, with one transfer for all tensors of a device."""
-    values = list(values)
-    tensors = [v.detach() for v in values if isinstance(v, Tensor)]
-    if len({t.device for t in tensors}) == 1 and tensors[0].device.type != "cpu":
-        kind = torch.float32 if tensors[0].device.type == "mps" else torch.float64
-        numbers = iter(torch.stack([t.reshape(()).to(kind) for t in tensors]).tolist())
-    else:
-        numbers = iter([t.item() for t in tensors])
-    return [next(numbers) if isinstance(v, Tensor) else v for v in values]
-
-
-def batch_size_of(batch: Any) -> int:
-    """Size of the first dimension of the first tensor in a batch."""
-    first = batch
-    while type(first) in (list, tuple) and first:
-        first = first[0]
-    if isinstance(first, Tensor) and first.ndim:
-        return first.shape[0]  # as below, without the walk
-    for leaf in torch.utils._pytree.tree_iter(batch):
-        if isinstance(leaf, Tensor):
-            return leaf.shape[0] if leaf.ndim else 1
-        if hasattr(leaf, "shape") and len(leaf.shape):
-            return int(leaf.shape[0])
-    raise MisconfigurationException(
-        f"The size of a batch of type `{type(batch).__name__}` cannot be inferred, and a mean over the epoch needs it. "
-        "Pass `self.log(..., batch_size=n)`."
-    )
-
-
-def _tensor(value: Any, device: torch.device | None = None) -> Tensor:
-    if not isinstance(value, Tensor):
-        value = torch.tensor(value)
-    tensor: Tensor = value.detach()
-    tensor = tensor if tensor.is_floating_point() else tensor.float()
-    return tensor.to(device) if device is not None else tensor
 
 
 def _caller() -> str:

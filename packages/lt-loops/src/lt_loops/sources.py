@@ -25,7 +25,8 @@ class Source:
         self.stage = stage
         hook = hook_name(stage)
         owners = [o for o in (datamodule, module) if o is not None and is_overridden(o, hook)]
-        self.is_defined = given is not None or bool(owners)
+        self.is_given = given is not None
+        self.is_defined = self.is_given or bool(owners)
         self._given, self._owner = given, owners[0] if owners else None
 
     def request(self) -> Any:

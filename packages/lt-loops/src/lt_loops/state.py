@@ -146,20 +146,22 @@ def restore_module(trainer: Any, checkpoint: dict[str, Any], path: str) -> None:
 def load_weights(module: Any, weights: Mapping[str, Any], strict: bool, path: str) -> None:
     """Load a state dict; a key that does not fit is named with the nearest one."""
     try:
-        missing, unexpected = module.load_state_dict(weights, strict=False)
+        module.load_state_dict(weights, strict=strict)
     except RuntimeError as error:
-        raise MisconfigurationException(
-            f"The weights in {path} do not fit `{type(module).__name__}`: {error} "
-            "Build the module with the arguments it was trained with."
-        ) from error
-    if strict and (missing or unexpected):
+        own = module.state_dict()
+        missing, unexpected = [k for k in own if k not in weights], [k for k in weights if k not in own]
+        if not (missing or unexpected):
+            raise MisconfigurationException(
+                f"The weights in {path} do not fit `{type(module).__name__}`: {error} "
+                "Build the module with the arguments it was trained with."
+            ) from error
         lines = [f"`{k}` is not in the file{_near(k, unexpected)}" for k in missing[:5]]
         lines += [f"`{k}` is not in the module{_near(k, missing)}" for k in unexpected[:5]]
         raise MisconfigurationException(
             f"The weights in {path} do not fit `{type(module).__name__}`: {'; '.join(lines)}"
             f"{', ...' if len(missing) + len(unexpected) > len(lines) else ''}. "
             "Set `self.strict_loading = False` to load those that fit."
-        )
+        ) from error
 
 
 def _near(key: str, others: list[str]) -> str:

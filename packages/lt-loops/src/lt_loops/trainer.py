@@ -80,7 +80,7 @@ class Trainer(Readings):
         self.fast_dev_run = arguments.fast_dev_run(fast_dev_run)
         self.val_check_interval = arguments.interval(val_check_interval)
         self.check_val_every_n_epoch = count("check_val_every_n_epoch", check_val_every_n_epoch, 1, none=True)
-        if self.check_val_every_n_epoch is None and isinstance(self.val_check_interval, float):
+        if self.check_val_every_n_epoch is None and 0 < arguments.fraction(self.val_check_interval) < 1:
             raise MisconfigurationException(
                 f"`check_val_every_n_epoch=None` counts batches over epochs, and `val_check_interval="
                 f"{self.val_check_interval}` is a share of one. Give `val_check_interval` as an integer or a duration."
@@ -103,6 +103,8 @@ class Trainer(Readings):
         self.enable_autolog_hparams = enable_autolog_hparams
         max_epochs = count("max_epochs", max_epochs, -1, none=True)
         max_steps = count("max_steps", max_steps, -1)
+        if max_epochs is None and max_steps != -1:
+            max_epochs = -1
         if self.fast_dev_run:
             max_epochs, max_steps = 1, int(self.fast_dev_run)
             self.limit_train_batches = self.limit_val_batches = int(self.fast_dev_run)
@@ -238,7 +240,7 @@ class Trainer(Readings):
 
     def _predict(self, keep: bool) -> list[Any] | None:
         if not self.limit_predict_batches:
-            return []
+            return None
         self.stage = Stage.PREDICT
         self.predict_loop.setup(self.limit_predict_batches)
         with self.no_grad(inference=True):
@@ -304,7 +306,7 @@ class Trainer(Readings):
                 f"`trainer.{fn}` got a `{type(model).__name__}` as the model. Pass a `LightningModule` or an "
                 f"`nn.Module` with a `{STEP.get(fn, 'forward')}`."
             )
-        self.state = TrainerState("running", fn)
+        self.state = TrainerState("running", fn, Stage.TRAIN if fn == "fit" else Stage(fn))
         self.module, self.datamodule = model, datamodule
         self.stop_signal = None
         required = {"fit": ("training_step", "configure_optimizers"), "predict": ()}.get(fn, (STEP.get(fn, ""),))
@@ -326,12 +328,13 @@ class Trainer(Readings):
         if not loop.source.is_defined:
             name = {"fit": "train", "validate": "val"}.get(fn, fn)
             raise MisconfigurationException(
-                f"`trainer.{fn}` has no data. Pass a loader, or define `{name}_dataloader` on the module or a data module."
+                f"`trainer.{fn}` has no data. "
+                f"Pass a loader, or define `{name}_dataloader` on the module or a data module."
             )
         if fn != "fit":
             return
-        has_data, has_step = self.validate_loop.source.is_defined, is_overridden(self.module, "validation_step")
-        if has_data and not has_step and self.limit_val_batches:
+        source = self.validate_loop.source
+        if source.is_given and not is_overridden(self.module, "validation_step") and self.limit_val_batches:
             raise MisconfigurationException(
                 f"There is a validation loader, and `{type(self.module).__name__}` has no `validation_step`. "
                 "Define it, or leave the loader out."
@@ -424,6 +427,10 @@ class Trainer(Readings):
         wrap: Wrap | None = getattr(self.profiler, "wrap", None)
         self.hooks.resolve(self, self.module, self.datamodule, wrap)
         self.needs_batch_indices = any(hasattr(cb, "write_on_batch_end") for cb in self.callbacks)
+        log, log_dict = (getattr(self.module, name, getattr(self.recorder, name)) for name in ("log", "log_dict"))
+        for callback in self.callbacks:
+            if not hasattr(type(callback), "log") and hasattr(callback, "__dict__"):
+                callback.log, callback.log_dict = log, log_dict
         self.known_callbacks = len(self.callbacks)
 
     def _log_hparams(self) -> None:
@@ -436,8 +443,8 @@ class Trainer(Readings):
             for key, value in owner.hparams_to_save().items():
                 if key in merged and _differ(merged[key], value):
                     raise MisconfigurationException(
-                        f"The hyperparameter `{key}` is {merged[key]!r} in the module and {value!r} in the data module. "
-                        "Rename one, or pass `logger=False` to one `save_hyperparameters`."
+                        f"The hyperparameter `{key}` is {merged[key]!r} in the module and {value!r} in the data "
+                        "module. Rename one, or pass `logger=False` to one `save_hyperparameters`."
                     )
                 merged[key] = value
         if self.is_global_zero:
@@ -455,8 +462,7 @@ class Trainer(Readings):
 
     def _fail(self, error: BaseException) -> None:
         """Tell everybody, close everything; the error itself is raised on by the caller."""
-        interrupted = isinstance(error, (KeyboardInterrupt, SystemExit))
-        self.state.status = "interrupted" if interrupted else "finished"
+        self.state.status = "interrupted"
         try:
             self.hooks.on_exception(error)
         finally:

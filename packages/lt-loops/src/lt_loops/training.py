@@ -8,7 +8,7 @@ from lt_interfaces import MisconfigurationException, Stage, is_overridden, rank_
 
 from lt_loops import rng
 from lt_loops.arguments import seconds
-from lt_loops.recorder import TRAIN_STEP
+from lt_loops.collection import TRAIN_STEP
 from lt_loops.sources import Source, batches, is_collection, is_combined, limited, set_epoch
 
 
@@ -44,6 +44,7 @@ class FitLoop:
         self.given: Any = None
         self.loader: Any = None
         self.num_batches: float = 0
+        self.batch_idx = -1
         self.optimization: Any = None
         self.at = "start"
         """Where training stands: "start" of an epoch, after a "batch", in "validation" within the epoch, "closing" the
@@ -72,7 +73,7 @@ class FitLoop:
         hooks.on_train_start()
         while not self.is_done():
             self.run_epoch()
-        trainer.recorder.close()
+        trainer.recorder.close("on_train_end")
         hooks.on_train_end()
 
     def run_epoch(self) -> None:
@@ -92,7 +93,7 @@ class FitLoop:
         max_steps, every = self.max_steps, trainer.log_every_n_steps
         skipped = False
         for batch in data:
-            batch_idx = progress.batch
+            self.batch_idx = batch_idx = progress.batch
             if move is not None:
                 batch = move(batch, 0)
             recorder.next_batch(batch)
@@ -109,6 +110,8 @@ class FitLoop:
             if validate_by_batch and self.validation_is_due():
                 self.validate()
                 recorder.at_steps(TRAIN_STEP)
+            if progress.step != step and trainer.schedulers.plateau_on_step:
+                trainer.schedulers.step(trainer.schedulers.plateau_on_step, progress.step)
             if len(trainer.callbacks) != trainer.known_callbacks:
                 trainer.see_new_callbacks()
             if trainer.stop_signal is not None:
@@ -158,6 +161,7 @@ class FitLoop:
         if not (cut or skipped) and self.validation_is_due(at_end=True):
             self.validate()
         recorder.at_epoch("on_train_epoch_end")
+        recorder.reduce()
         self.at = "batch" if cut or stopped else "epoch_end"
         hooks.on_train_epoch_end()
         record = recorder.end_epoch()
@@ -260,6 +264,11 @@ class FitLoop:
         """False if no batch of this epoch but the last can be followed by validation."""
         return self.trainer.enable_validation and (self._every is not None or self._by_time is not None)
 
+    @property
+    def has_validated(self) -> bool:
+        """True once validation has run in this fit."""
+        return self._validated_at is not None
+
     def validation_is_due(self, at_end: bool = False) -> bool:
         """Whether to validate now; at most once at the same batch."""
         trainer, progress = self.trainer, self.trainer.progress
@@ -302,7 +311,6 @@ class FitLoop:
         trainer.stage = stage
         self._validated_at = (progress.epoch, progress.batch)
         self._validated_time = time.monotonic()
-        trainer.schedulers.step(trainer.schedulers.plateau_on_step, 1)
         if optimization is not None:
             optimization.refresh()
 

@@ -27,6 +27,8 @@ def translate(old: dict[str, Any], known: list[str]) -> dict[str, Any]:
     """New arguments for old ones; unknown ones are an error with the nearest name."""
     new: dict[str, Any] = {}
     for name, value in old.items():
+        if name in REMOVED and value is None:
+            continue
         if name in REMOVED:
             raise TypeError(f"`Trainer` no longer takes `{name}`. {REMOVED[name]}")
         given = _renamed(name, value)

@@ -141,7 +141,7 @@ class Trainer(ArgparseArguments, lt_loops.Trainer):
             num_sanity_val_steps = log_every_n_steps = 0
         _set_torch_flags(deterministic, benchmark)
         let_messages_be_seen()
-        self.barebones = barebones
+        self.barebones, self.num_nodes = barebones, num_nodes
         self.fabric = Fabric(
             accelerator=accelerator, strategy=strategy, devices=devices, num_nodes=num_nodes, precision=precision,
             plugins=plugins,
@@ -175,10 +175,13 @@ class Trainer(ArgparseArguments, lt_loops.Trainer):
 
     strategy = property(lambda self: self.fabric.strategy)
     accelerator = property(lambda self: self.fabric.accelerator)
-    precision = property(lambda self: self.fabric.precision)
-    precision_plugin = precision
-    num_nodes = property(lambda self: self.fabric.num_nodes)
-    num_devices = property(lambda self: self.fabric.num_devices)
+    precision = property(lambda self: self.fabric.precision.precision, doc='The precision\'s name, e.g. "32-true".')
+    precision_plugin = property(lambda self: self.fabric.precision)
+    num_devices = property(lambda self: self.world_size // self.num_nodes, doc="Devices of each machine.")
+    device_ids = property(lambda self: list(range(self.num_devices)))
+    distributed_sampler_kwargs = property(
+        lambda self: {"num_replicas": self.world_size, "rank": self.global_rank} if self.world_size > 1 else None
+    )
     init_module = property(lambda self: self.fabric.init_module)
 
 
@@ -240,8 +243,10 @@ def _default_callbacks(
 
 def _loggers(logger: Any, root: Any, dry: bool) -> list[Any]:
     """The loggers; by default TensorBoard, if it is installed, and CSV files in one run directory."""
-    if dry or logger is False:
+    if logger is False:
         return []
+    if dry:
+        return [lt_loggers.DummyLogger()]
     save_dir = "." if root is None else root
     if logger is None or logger is True:
         if find_spec("tensorboard") is None:

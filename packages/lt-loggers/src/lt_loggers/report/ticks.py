@@ -2,6 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
+
+UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"))
 
 
 def linear_ticks(low: float, high: float, count: int = 4) -> list[float]:
@@ -13,17 +16,14 @@ def linear_ticks(low: float, high: float, count: int = 4) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten that enclose the positive range, with 2 and 5 between where there are few."""
+    """Powers of ten within the positive range; where they are few, 2 and 5 times them as well."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    decades = max(1, last - first)
-    if decades > 3:
-        every = -(-decades // 6)
-        last = first + -(-decades // every) * every
-        return [10.0**exponent for exponent in range(first, last + 1, every)]
-    ticks = [mantissa * 10.0**exponent for exponent in range(first, last + 1) for mantissa in (1, 2, 5)]
-    below = max((i for i, tick in enumerate(ticks) if tick <= low), default=0)
-    above = min((i for i, tick in enumerate(ticks) if tick >= high), default=len(ticks) - 1)
-    return ticks[below : max(above, below + 1) + 1]
+    every = max(1, -(-(last - first) // 6))
+    powers = [10.0**exponent for exponent in range(-(-first // every) * every, last + 1, every)]
+    ticks = [tick for tick in powers if low <= tick <= high]
+    if len(ticks) < 4 and every == 1:
+        ticks = [tick for power in powers for tick in (power, 2 * power, 5 * power) if low <= tick <= high]
+    return ticks
 
 
 def whole_ticks(low: int, high: int, count: int = 6) -> list[int]:
@@ -38,21 +38,43 @@ def round_step(rough: float, mantissas: Sequence[float] = (1, 2, 2.5, 5, 10)) ->
     return next(mantissa for mantissa in mantissas if rough <= mantissa * power * (1 + 1e-9)) * power
 
 
-def tick_text(value: float, step: float) -> str:
-    """A tick's value with as many places as its distance to the next one needs."""
-    if value == 0:
-        return "0"
-    size = max(abs(value), step)
-    if size >= 1e5 or step < 1e-4:
-        places = max(0, math.floor(math.log10(size)) - math.floor(math.log10(step) + 1e-9))
-        return _short_power(f"{value:.{min(places + (step_digits(step) - 1), 3)}e}") if size < 1e-3 or size >= 1e9 else _with_unit(value)
-    places = max(0, -math.floor(math.log10(step) + 1e-9)) + (step_digits(step) - 1)
-    return f"{value:,.{places}f}"
+def tick_texts(ticks: Sequence[float]) -> list[str]:
+    """The ticks as short text, with as many places as tell them apart."""
+    top = max(abs(tick) for tick in ticks)
+    step = min((abs(b - a) for a, b in pairwise(ticks)), default=top) or 1.0
+    if top < 1e-3 or top >= 1e15:
+        digits = max(0, math.floor(math.log10(top or 1)) - math.floor(math.log10(step)))
+        return [_short_power(f"{tick:.{min(digits, 3)}e}") if tick else "0" for tick in ticks]
+    size, unit = next(((size, unit) for size, unit in UNITS if top >= size), (1.0, ""))
+    if step < size / 1000:
+        size, unit = 1.0, ""
+    places = next((n for n in range(6) if round(step / size, n) >= step / size * 0.999), 6)
+    return [f"{tick / size:,.{places}f}{unit}" if tick else "0" for tick in ticks]
+
+
+def log_texts(ticks: Sequence[float]) -> list[str]:
+    """The ticks of a logarithmic axis as short text, each for itself."""
+    return [tick_texts([tick])[0] if tick >= 1e6 else number_text(tick) for tick in ticks]
 
 
 def number_text(value: float) -> str:
-    """Four significant digits, whole numbers in full."""
-    if value == int(value) and abs(value) < 1e9 if math.isfinite(value) else False:
+    """Four significant digits; whole numbers in full."""
+    if abs(value) < 1e9 and value == int(value):
         return f"{int(value):,}"
-    text = f"{value:.4g}"
-    return _short_power(text) if "e" in text else text
+    return _short_power(f"{value:.4g}")
+
+
+def _short_power(text: str) -> str:
+    mantissa, _, power = text.partition("e")
+    if "." in mantissa:
+        mantissa = mantissa.rstrip("0").rstrip(".") if power else mantissa
+    return f"{mantissa}e{int(power)}" if power else mantissa
+
+
+def _widened(low: float, high: float) -> tuple[float, float]:
+    size = max(abs(low), abs(high))
+    if size < 1e-290:
+        return 0.0, 1.0
+    if high - low > 1e-9 * size:
+        return low, high
+    return min(0.0, 1.25 * low), max(0.0, 1.25 * high)

@@ -1,0 +1,153 @@
+"""Curves as an SVG picture, on a linear scale and, where it helps, on a logarithmic one beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+
+from lt_loggers.report.curve import Column, Curve, Point
+from lt_loggers.report.ticks import linear_ticks, log_texts, log_ticks, number_text, tick_texts, whole_ticks
+
+WIDTH, TOP, HEIGHT, BELOW, RIGHT = 600, 10, 216, 40, 16
+COLORS = 7
+DOTTED_UP_TO = 48  # points of a curve that are few enough to be shown one by one
+
+
+@dataclass(kw_only=True, slots=True)
+class Line:
+    """A curve with what tells it from the others of its chart."""
+
+    label: str
+    curve: Curve
+    color: int = 0
+    is_faint: bool = False
+    best: Point | None = None
+    columns: list[Column] = field(default_factory=list)
+
+
+@dataclass(kw_only=True, slots=True)
+class Axis:
+    """The steps that all charts of a report share, and how many epochs were done at which of them."""
+
+    first: int
+    last: int
+    epochs: Mapping[int, int] = field(default_factory=dict)
+
+    def place(self, step: float, left: float) -> float:
+        """Pixels from the left for a step."""
+        return left + (step - self.first) / max(1, self.last - self.first) * (WIDTH - RIGHT - left)
+
+
+def svg(lines: Sequence[Line], axis: Axis, title: str) -> str:
+    """The picture of curves that have `columns`."""
+    columns = [column for line in lines for column in line.columns]
+    ticks = linear_ticks(min(column.low for column in columns), max(column.high for column in columns))
+    scales = [("lin", ticks, tick_texts(ticks), ticks[0], ticks[-1])]
+    if has_log(lines):
+        low, high = min(c.low for c in columns if c.low > 0) / 1.15, max(c.high for c in columns) * 1.15
+        marks = log_ticks(low, high)
+        scales.append(("log", marks, log_texts(marks), low, high))
+    left = max(54.0, 14 + 6.2 * max(len(text) for scale in scales for text in scale[2]))
+    parts = [
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {TOP + HEIGHT + BELOW}" role="img" aria-label="{escape(title)}" '
+        f'data-x="{axis.first} {axis.last}" data-box="{left:g} {TOP} {WIDTH - RIGHT - left:g} {HEIGHT}">'
+    ]
+    for name, values, texts, low, high in scales:
+        height = _height_on(name, low, high)
+        parts.append(f'<g class="{name}" data-y="{low:.6g} {high:.6g}">')
+        parts += _rows(zip(values, texts, strict=True), height, left)
+        parts += [_drawn(line, axis, height, left, name) for line in lines]
+        parts += [_ring(line, axis, height, left) for line in lines if line.best and (name == "lin" or line.best[1] > 0)]
+        parts.append("</g>")
+    return "".join([*parts, *_steps(axis, left), *_failures(lines, axis, left), "</svg>"])
+
+
+def has_log(lines: Sequence[Line]) -> bool:
+    """True if the values are positive and span a power of ten or more."""
+    lows = [column.low for line in lines for column in line.columns]
+    positive = [low for low in lows if low > 0]
+    high = max(column.high for line in lines for column in line.columns)
+    return min(lows) >= 0 and bool(positive) and high > 10 * min(positive) > 1e-290
+
+
+def _height_on(scale: str, low: float, high: float) -> Callable[[float], float]:
+    if scale == "lin":
+        return lambda value: TOP + HEIGHT * (high - value) / (high - low)
+    bottom, span = math.log(low), math.log(high) - math.log(low)
+    return lambda value: TOP + HEIGHT * (1 - (math.log(max(value, low)) - bottom) / span)
+
+
+def _drawn(line: Line, axis: Axis, height: Callable[[float], float], left: float, scale: str) -> str:
+    places = [(axis.place(c.step, left), c) for c in line.columns if scale == "lin" or c.mean > 0]
+    points = [f"{x:.1f},{height(c.mean):.1f}" for x, c in places]
+    if not points:
+        return ""
+    style = f"c{line.color % COLORS}" + " faint" * line.is_faint + " dashed" * (line.color >= COLORS)
+    band = ""
+    if any(c.low < c.high for c in line.columns):
+        upper = [f"{x:.1f},{height(c.high):.1f}" for x, c in places]
+        lower = [f"{x:.1f},{height(c.low):.1f}" for x, c in reversed(places)]
+        band = f'<path class="band {style}" d="M{"L".join(upper + lower)}Z"/>'
+    data = ""
+    if scale == "lin":
+        values = " ".join(f"{c.step}:{c.mean:.4g}" for c in line.columns)
+        data = f' data-label="{escape(line.label)}" data-points="{values}"'
+    drawn = f'{band}<path class="line {style}" d="M{"L".join(points)}"{data}/>'
+    if len(points) <= DOTTED_UP_TO and not line.is_faint:
+        drawn += f'<path class="dots {style}" d="{"".join(f"M{point}h0" for point in points)}"/>'
+    return drawn
+
+
+def _ring(line: Line, axis: Axis, height: Callable[[float], float], left: float) -> str:
+    assert line.best
+    x, y = axis.place(line.best.step, left), height(line.best.value)
+    return (
+        f'<path class="drop c{line.color % COLORS}" d="M{x:.1f},{y + 5:.1f}V{TOP + HEIGHT}"/>'
+        f'<circle class="best c{line.color % COLORS}" cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
+    )
+
+
+def _rows(ticks: Iterable[tuple[float, str]], height: Callable[[float], float], left: float) -> Iterable[str]:
+    for value, text in ticks:
+        y = height(value)
+        yield f'<path class="grid" d="M{left:g},{y:.1f}H{WIDTH - RIGHT}"/>'
+        yield f'<text class="end" x="{left - 8:g}" y="{y + 4:.1f}">{text}</text>'
+
+
+def _steps(axis: Axis, left: float) -> Iterable[str]:
+    bottom = TOP + HEIGHT
+    yield f'<path class="axis" d="M{left:g},{bottom}H{WIDTH - RIGHT}"/>'
+    yield f'<text class="name end" x="{left - 8:g}" y="{bottom + 17}">step</text>'
+    ticks = whole_ticks(axis.first, axis.last)
+    yield from _marks(((axis.place(tick, left), text) for tick, text in zip(ticks, tick_texts(ticks))), bottom, 17)
+    done = {0: axis.first, **axis.epochs} if 1 in axis.epochs else dict(axis.epochs)
+    shown = [epoch for epoch in whole_ticks(min(done, default=0), max(done, default=0)) if epoch in done]
+    if len(shown) > 1:
+        yield f'<text class="name end" x="{left - 8:g}" y="{bottom + 34}">epoch</text>'
+        yield from _marks(((axis.place(done[epoch], left), str(epoch)) for epoch in shown), bottom, 34)
+
+
+def _marks(marks: Iterable[tuple[float, str]], bottom: int, below: int) -> Iterable[str]:
+    free = 0.0
+    for x, text in marks:
+        half = 3.2 * len(text) + 2
+        middle = min(max(x, half + 30 * (free == 0.0)), WIDTH - half)
+        if middle - half < free:
+            continue
+        free = middle + half
+        yield f'<path class="axis" d="M{x:.1f},{bottom}v4"/><text class="mid" x="{middle:.1f}" y="{bottom + below}">{text}</text>'
+
+
+def _failures(lines: Sequence[Line], axis: Axis, left: float) -> Iterable[str]:
+    for line in lines:
+        if line.curve.first_not_finite:
+            x = axis.place(line.curve.first_not_finite.step, left)
+            yield f'<path class="failure" d="M{x:.1f},{TOP}V{TOP + HEIGHT}"/>'
+
+
+def best_text(line: Line) -> str:
+    """The best value and its step, for a legend."""
+    assert line.best
+    return f"best {number_text(line.best.value)} at step {line.best.step:,}"
