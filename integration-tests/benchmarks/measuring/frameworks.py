@@ -20,6 +20,7 @@ class Framework:
 
     @property
     def module(self) -> Any:
+        """The base class of modules."""
         return self.package.LightningModule
 
     def lean(self, epochs: int = 1) -> Any:

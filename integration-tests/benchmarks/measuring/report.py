@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, quantiles
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,10 @@ def options(description: str | None) -> Options:
     """The command line."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--beside", metavar="NAME", help="a package with Lightning's interface, e.g. lightning")
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=15, help="at least 5; 15 by default")
     given = parser.parse_args()
+    if given.repeats < 5:
+        parser.error(f"`--repeats {given.repeats}` is too few for a median. Use at least 5.")
     return Options(given.beside, given.repeats)
 
 
@@ -29,8 +31,9 @@ def figure(values: Sequence[float], digits: int = 1) -> str:
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:
-    """The median, and the least and the greatest of all repeats."""
-    return f"{median(values):+.{digits}f} ({min(values):+.{digits}f} to {max(values):+.{digits}f})"
+    """The median, and between which figures the middle half of the repeats lies."""
+    low, middle, high = quantiles(values, n=4, method="inclusive")
+    return f"{middle:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
 
 
 def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -78,3 +78,10 @@ def clipping(value: Any, algorithm: Any) -> tuple[float | None, str | None]:
     if algorithm is not None and str(algorithm).lower() not in ("norm", "value"):
         raise MisconfigurationException(f"`gradient_clip_algorithm` got {algorithm!r}. Use 'norm' or 'value'.")
     return (value if value and value > 0 else None), (str(algorithm).lower() if algorithm is not None else None)
+
+
+def as_list(given: Any) -> list[Any]:
+    """What was given as a list: nothing, one thing or several."""
+    if given is None:
+        return []
+    return list(given) if isinstance(given, (list, tuple)) else [given]

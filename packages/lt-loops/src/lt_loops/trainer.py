@@ -2,32 +2,28 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 import lt_checkpoint
 import torch
-from lt_interfaces import MisconfigurationException, Progress, Stage, is_overridden, rank_zero_info
+from lt_interfaces import MisconfigurationException, Progress, Stage, rank_zero_info
 
-from lt_loops import arguments, signals, state
-from lt_loops.arguments import count, share
+from lt_loops import arguments, state
+from lt_loops.arguments import as_list, count, share
 from lt_loops.engine import SingleDevice
 from lt_loops.evaluation import EvaluationLoop
-from lt_loops.hooks import Hooks, Wrap, check_names
-from lt_loops.optimization import AutomaticOptimization, ManualOptimization
-from lt_loops.optimizers import LRSchedulerConfig, Schedulers, configure
+from lt_loops.hooks import Hooks
+from lt_loops.lifecycle import Lifecycle
+from lt_loops.optimizers import LRSchedulerConfig, Schedulers
 from lt_loops.prediction import PredictionLoop
-from lt_loops.readings import Readings, TrainerState
+from lt_loops.readings import TrainerState
 from lt_loops.recorder import Recorder
-from lt_loops.selection import select
-from lt_loops.sources import Source, transfer
 from lt_loops.table import results_table
 from lt_loops.training import FitLoop, warn_about_frozen_modes
 
-STEP = {"fit": "training_step", "validate": "validation_step", "test": "test_step"}
 
-
-class Trainer(Readings):
+class Trainer(Lifecycle):
     """Fits, validates, tests and predicts with any module that has the step methods; no base class is needed.
 
     Takes objects only; `lt.Trainer` adds the flags. Without an engine the module trains in this process, where it is.
@@ -66,8 +62,8 @@ class Trainer(Readings):
         enable_autolog_hparams: bool = True,
     ) -> None:
         self.engine = SingleDevice() if engine is None else engine
-        self.callbacks: list[Any] = _as_list(callbacks)
-        self.loggers: list[Any] = _as_list(loggers)
+        self.callbacks: list[Any] = as_list(callbacks)
+        self.loggers: list[Any] = as_list(loggers)
         self.combine = combine
         self.profiler = profiler
         self.limit_train_batches = share("limit_train_batches", limit_train_batches)
@@ -254,232 +250,6 @@ class Trainer(Readings):
             self.fit_loop.run()
         self._fitted = self.module
 
-    def _run(
-        self, fn: str, model: Any, datamodule: Any, ckpt_path: Any, given: Mapping[str, Any], loop: Callable[[], Any]
-    ) -> Any:
-        """What all entry points share: set up, load, run, tear down, whatever happens."""
-        self._attach(fn, model, datamodule, given)
-
-        def run() -> Any:
-            with signals.deferred(self._stop):
-                try:
-                    self._set_up(fn, ckpt_path)
-                    result = loop()
-                    if fn == "fit":
-                        self.hooks.on_fit_end()
-                except BaseException as error:
-                    self._fail(error)
-                    raise
-                self._tear_down(fn, "success")
-            return result
-
-        return self.engine.launch(run)
-
-    def _stream(self, fn: str, model: Any, datamodule: Any, ckpt_path: Any, given: Mapping[str, Any]) -> Iterator[Any]:
-        self._attach(fn, model, datamodule, given)
-        self.engine.launch()
-        try:
-            self._set_up(fn, ckpt_path)
-            self.stage = Stage.PREDICT
-            self.predict_loop.setup(self.limit_predict_batches)
-            stream = self.predict_loop.stream()
-            while True:
-                with self.no_grad(inference=True):
-                    item = next(stream, None)
-                if item is None:
-                    break
-                yield item[1]
-        except BaseException as error:
-            self._fail(error)
-            raise
-        self._tear_down(fn, "success")
-
-    def _attach(self, fn: str, model: Any, datamodule: Any, given: Mapping[str, Any]) -> None:
-        """Take the module and the data, and check at once what can be checked before anything runs."""
-        if model is None:
-            if self.module is None:
-                raise TypeError(f"`trainer.{fn}()` was called without a model, and none was used before. Pass one.")
-            model = self.module
-        model = getattr(model, "_orig_mod", model)
-        if not isinstance(model, torch.nn.Module):
-            raise TypeError(
-                f"`trainer.{fn}` got a `{type(model).__name__}` as the model. Pass a `LightningModule` or an "
-                f"`nn.Module` with a `{STEP.get(fn, 'forward')}`."
-            )
-        self.state = TrainerState("running", fn, Stage.TRAIN if fn == "fit" else Stage(fn))
-        self.module, self.datamodule = model, datamodule
-        self.stop_signal = None
-        required = {"fit": ("training_step", "configure_optimizers"), "predict": ()}.get(fn, (STEP.get(fn, ""),))
-        check_names(model, required)
-        self.fit_loop.source = self._source("train", given)
-        self.validate_loop.source, self.validate_loop.loaders = self._source("validate", given), []
-        self.test_loop.source = self._source("test", given)
-        self.predict_loop.source = self._source("predict", given)
-        self._check_data(fn)
-        self._check_modes(fn)
-
-    def _source(self, stage: str, given: Mapping[str, Any]) -> Source:
-        return Source(stage, given.get(stage), self.datamodule, self.module)
-
-    def _check_data(self, fn: str) -> None:
-        loop: Any = {"fit": self.fit_loop, "validate": self.validate_loop, "test": self.test_loop}.get(
-            fn, self.predict_loop
-        )
-        if not loop.source.is_defined:
-            name = {"fit": "train", "validate": "val"}.get(fn, fn)
-            raise MisconfigurationException(
-                f"`trainer.{fn}` has no data. "
-                f"Pass a loader, or define `{name}_dataloader` on the module or a data module."
-            )
-        if fn != "fit":
-            return
-        source = self.validate_loop.source
-        if source.is_given and not is_overridden(self.module, "validation_step") and self.limit_val_batches:
-            raise MisconfigurationException(
-                f"There is a validation loader, and `{type(self.module).__name__}` has no `validation_step`. "
-                "Define it, or leave the loader out."
-            )
-
-    def _check_modes(self, fn: str) -> None:
-        if fn != "fit" or getattr(self.module, "automatic_optimization", True):
-            return
-        wrong = [f"`gradient_clip_val={self.gradient_clip_val}`"] if self.gradient_clip_val else []
-        wrong += (
-            [f"`accumulate_grad_batches={self.accumulate_grad_batches}`"] if self.accumulate_grad_batches > 1 else []
-        )
-        if wrong:
-            raise MisconfigurationException(
-                f"{' and '.join(wrong)} of the trainer and manual optimization of the module contradict each other. "
-                "Leave the flag out and do it in `training_step`, e.g. with `self.clip_gradients`."
-            )
-
-    def _set_up(self, fn: str, ckpt_path: Any) -> None:
-        module, datamodule, engine = self.module, self.datamodule, self.engine
-        self.recorder.engine = engine
-        for party in (module, datamodule):
-            if hasattr(type(party), "trainer") or hasattr(party, "trainer"):
-                party.trainer = self
-        self._take_module_callbacks()
-        self.resolve_hooks()
-        self._prepare_data()
-        self._log_dir = None
-        if self.is_global_zero:
-            for logger in self.loggers:
-                getattr(logger, "experiment", None)
-        self.hooks.setup(fn)
-        self.hooks.configure_model()
-        path = select(self, ckpt_path, same_model=module is self._fitted)
-        self.ckpt_path = path
-        checkpoint = None if path is None else engine.load(path)
-        if checkpoint is not None:
-            state.restore_module(self, checkpoint, str(path))
-        self.model = engine.setup_module(module)
-        self.evaluated = module
-        self.transfer = transfer(engine, module, datamodule)
-        if fn == "fit":
-            self._set_up_fit(checkpoint, path)
-
-    def _set_up_fit(self, checkpoint: dict[str, Any] | None, path: str | None) -> None:
-        module = self.module
-        if self._fitted is not module:
-            self.recorder.forget()
-        optimizers, self.lr_scheduler_configs = configure(module)
-        ready = self.engine.setup_optimizers(*optimizers) if optimizers else ()
-        ready = [ready] if len(optimizers) == 1 else list(ready)
-        self.optimizers = [
-            made if getattr(given, "optimizer", None) is made else given
-            for made, given in zip(optimizers, ready, strict=True)
-        ]
-        self.schedulers = Schedulers(
-            self, module, self.lr_scheduler_configs, custom=is_overridden(module, "lr_scheduler_step")
-        )
-        kind = AutomaticOptimization if getattr(module, "automatic_optimization", True) else ManualOptimization
-        self.fit_loop.optimization = kind(self, module, self.optimizers)
-        if not getattr(module, "automatic_optimization", True):
-            self.schedulers = Schedulers(self, module, [], custom=False)
-        self.hooks.on_fit_start()
-        self._log_hparams()
-        if checkpoint is not None:
-            state.restore_training(self, checkpoint, str(path))
-
-    def _prepare_data(self) -> None:
-        per_node = getattr(self.datamodule or self.module, "prepare_data_per_node", True)
-        if (self.engine.local_rank if per_node else self.engine.global_rank) == 0:
-            self.hooks.prepare_data()
-        self.engine.barrier("prepare_data")
-
-    def _take_module_callbacks(self) -> None:
-        """The module's own callbacks replace those of the same type."""
-        if not is_overridden(self.module, "configure_callbacks"):
-            return
-        own = _as_list(self.module.configure_callbacks())
-        kept = [cb for cb in self.callbacks if not any(isinstance(new, type(cb)) for new in own)]
-        self.callbacks[:] = kept + own
-        self.callbacks.sort(key=lambda cb: getattr(cb, "priority", 0))
-
-    def see_new_callbacks(self) -> None:
-        """Callbacks that were added or removed since the hooks were resolved take effect."""
-        if len(self.callbacks) != self.known_callbacks:
-            self.resolve_hooks()
-
-    def resolve_hooks(self) -> None:
-        """Fill the hook table from the callbacks there are now."""
-        wrap: Wrap | None = getattr(self.profiler, "wrap", None)
-        self.hooks.resolve(self, self.module, self.datamodule, wrap)
-        self.needs_batch_indices = any(hasattr(cb, "write_on_batch_end") for cb in self.callbacks)
-        log, log_dict = (getattr(self.module, name, getattr(self.recorder, name)) for name in ("log", "log_dict"))
-        for callback in self.callbacks:
-            if not hasattr(type(callback), "log") and hasattr(callback, "__dict__"):
-                callback.log, callback.log_dict = log, log_dict
-        self.known_callbacks = len(self.callbacks)
-
-    def _log_hparams(self) -> None:
-        if not self.enable_autolog_hparams or not self.loggers:
-            return
-        merged: dict[str, Any] = {}
-        for owner in (self.module, self.datamodule):
-            if not getattr(owner, "_log_hyperparams", False) or not getattr(owner, "_hparams_name", None):
-                continue
-            for key, value in owner.hparams_to_save().items():
-                if key in merged and _differ(merged[key], value):
-                    raise MisconfigurationException(
-                        f"The hyperparameter `{key}` is {merged[key]!r} in the module and {value!r} in the data "
-                        "module. Rename one, or pass `logger=False` to one `save_hyperparameters`."
-                    )
-                merged[key] = value
-        if self.is_global_zero:
-            for logger in self.loggers:
-                if merged:
-                    logger.log_hyperparams(merged)
-                if hasattr(logger, "log_graph"):
-                    logger.log_graph(self.module)
-
-    def _stop(self, reason: BaseException) -> bool:
-        """Remember why to stop after this step; False the second time."""
-        first = self.stop_signal is None
-        self.stop_signal = self.stop_signal or reason
-        return first
-
-    def _fail(self, error: BaseException) -> None:
-        """Tell everybody, close everything; the error itself is raised on by the caller."""
-        self.state.status = "interrupted"
-        try:
-            self.hooks.on_exception(error)
-        finally:
-            self._tear_down(self.state.fn or "fit", "failed")
-
-    def _tear_down(self, fn: str, status: str) -> None:
-        try:
-            self.hooks.teardown(fn)
-        finally:
-            for logger in self.loggers if self.is_global_zero else []:
-                logger.finalize(status)
-            if status == "success":
-                self.state.status = "finished"
-            self.stage = None
-            if self.engine.device.type != "cpu":
-                self.module.to("cpu")
-
     def log_record(self, record: Mapping[str, float]) -> None:
         """Send a record to all loggers, with the epoch, at the run's step."""
         if not record or not self.loggers or not self.is_global_zero:
@@ -532,10 +302,6 @@ class Trainer(Readings):
         if self.num_sanity_val_steps and not any(self.validate_loop.num_batches):
             rank_zero_info("The validation loaders have no batches.")
 
-    def no_grad(self, inference: bool = False) -> AbstractContextManager[Any]:
-        """No gradients inside; inference mode where its tensors cannot leak into training."""
-        return torch.inference_mode() if inference and self.inference_mode else torch.no_grad()
-
     def agree(self, decision: bool) -> bool:
         """True on all ranks if it is True on any."""
         if self.engine.world_size == 1:
@@ -554,12 +320,6 @@ class Trainer(Readings):
         return any(hasattr(cb, "time_remaining") for cb in self.callbacks)
 
 
-def _as_list(given: Any) -> list[Any]:
-    if given is None:
-        return []
-    return list(given) if isinstance(given, (list, tuple)) else [given]
-
-
 def _data(loaders: Any, more: Any, datamodule: Any) -> tuple[Any, Any]:
     """Loaders and data module; a data module in the loaders' place is taken as one."""
     if hasattr(loaders, "train_dataloader") or hasattr(loaders, "prepare_data"):
@@ -569,10 +329,3 @@ def _data(loaders: Any, more: Any, datamodule: Any) -> tuple[Any, Any]:
     if datamodule is not None and (loaders is not None or more is not None):
         raise MisconfigurationException("Both loaders and a data module were given. Pass one or the other.")
     return loaders, datamodule
-
-
-def _differ(a: Any, b: Any) -> bool:
-    try:
-        return bool(a != b)
-    except (RuntimeError, ValueError):
-        return a is not b

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 from lt_loggers.report.curve import Column, Curve, Point
-from lt_loggers.report.ticks import linear_ticks, log_texts, log_ticks, number_text, tick_texts, whole_ticks
+from lt_loggers.report.ticks import linear_ticks, log_texts, log_ticks, tick_texts, whole_ticks
 
 WIDTH, TOP, HEIGHT, BELOW, RIGHT = 600, 10, 216, 40, 16
 COLORS = 7
@@ -25,6 +25,11 @@ class Line:
     is_faint: bool = False
     best: Point | None = None
     columns: list[Column] = field(default_factory=list)
+
+    @property
+    def style(self) -> str:
+        """Classes of the style sheet."""
+        return f"c{self.color % COLORS}" + " faint" * self.is_faint + " dashed" * (self.color >= COLORS)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -51,7 +56,7 @@ def svg(lines: Sequence[Line], axis: Axis, title: str) -> str:
         scales.append(("log", marks, log_texts(marks), low, high))
     left = max(54.0, 14 + 6.2 * max(len(text) for scale in scales for text in scale[2]))
     parts = [
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {TOP + HEIGHT + BELOW}" role="img" aria-label="{escape(title)}" '
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {TOP + HEIGHT + BELOW}" role="img" aria-label="{title}" '
         f'data-x="{axis.first} {axis.last}" data-box="{left:g} {TOP} {WIDTH - RIGHT - left:g} {HEIGHT}">'
     ]
     for name, values, texts, low, high in scales:
@@ -59,7 +64,9 @@ def svg(lines: Sequence[Line], axis: Axis, title: str) -> str:
         parts.append(f'<g class="{name}" data-y="{low:.6g} {high:.6g}">')
         parts += _rows(zip(values, texts, strict=True), height, left)
         parts += [_drawn(line, axis, height, left, name) for line in lines]
-        parts += [_ring(line, axis, height, left) for line in lines if line.best and (name == "lin" or line.best[1] > 0)]
+        for line in lines:
+            if line.best and (name == "lin" or line.best.value > 0):
+                parts.append(_ring(line.best, line.color, axis, height, left))
         parts.append("</g>")
     return "".join([*parts, *_steps(axis, left), *_failures(lines, axis, left), "</svg>"])
 
@@ -84,28 +91,26 @@ def _drawn(line: Line, axis: Axis, height: Callable[[float], float], left: float
     points = [f"{x:.1f},{height(c.mean):.1f}" for x, c in places]
     if not points:
         return ""
-    style = f"c{line.color % COLORS}" + " faint" * line.is_faint + " dashed" * (line.color >= COLORS)
     band = ""
     if any(c.low < c.high for c in line.columns):
         upper = [f"{x:.1f},{height(c.high):.1f}" for x, c in places]
         lower = [f"{x:.1f},{height(c.low):.1f}" for x, c in reversed(places)]
-        band = f'<path class="band {style}" d="M{"L".join(upper + lower)}Z"/>'
+        band = f'<path class="band {line.style}" d="M{"L".join(upper + lower)}Z"/>'
     data = ""
     if scale == "lin":
         values = " ".join(f"{c.step}:{c.mean:.4g}" for c in line.columns)
         data = f' data-label="{escape(line.label)}" data-points="{values}"'
-    drawn = f'{band}<path class="line {style}" d="M{"L".join(points)}"{data}/>'
+    drawn = f'{band}<path class="line {line.style}" d="M{"L".join(points)}"{data}/>'
     if len(points) <= DOTTED_UP_TO and not line.is_faint:
-        drawn += f'<path class="dots {style}" d="{"".join(f"M{point}h0" for point in points)}"/>'
+        drawn += f'<path class="dots {line.style}" d="{"".join(f"M{point}h0" for point in points)}"/>'
     return drawn
 
 
-def _ring(line: Line, axis: Axis, height: Callable[[float], float], left: float) -> str:
-    assert line.best
-    x, y = axis.place(line.best.step, left), height(line.best.value)
+def _ring(best: Point, color: int, axis: Axis, height: Callable[[float], float], left: float) -> str:
+    x, y, style = axis.place(best.step, left), height(best.value), f"c{color % COLORS}"
     return (
-        f'<path class="drop c{line.color % COLORS}" d="M{x:.1f},{y + 5:.1f}V{TOP + HEIGHT}"/>'
-        f'<circle class="best c{line.color % COLORS}" cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
+        f'<path class="drop {style}" d="M{x:.1f},{y + 5:.1f}V{TOP + HEIGHT}"/>'
+        f'<circle class="best {style}" cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
     )
 
 
@@ -120,8 +125,9 @@ def _steps(axis: Axis, left: float) -> Iterable[str]:
     bottom = TOP + HEIGHT
     yield f'<path class="axis" d="M{left:g},{bottom}H{WIDTH - RIGHT}"/>'
     yield f'<text class="name end" x="{left - 8:g}" y="{bottom + 17}">step</text>'
-    ticks = whole_ticks(axis.first, axis.last)
-    yield from _marks(((axis.place(tick, left), text) for tick, text in zip(ticks, tick_texts(ticks))), bottom, 17)
+    steps = whole_ticks(axis.first, axis.last)
+    places = [axis.place(step, left) for step in steps]
+    yield from _marks(zip(places, tick_texts(steps), strict=True), bottom, 17)
     done = {0: axis.first, **axis.epochs} if 1 in axis.epochs else dict(axis.epochs)
     shown = [epoch for epoch in whole_ticks(min(done, default=0), max(done, default=0)) if epoch in done]
     if len(shown) > 1:
@@ -137,7 +143,8 @@ def _marks(marks: Iterable[tuple[float, str]], bottom: int, below: int) -> Itera
         if middle - half < free:
             continue
         free = middle + half
-        yield f'<path class="axis" d="M{x:.1f},{bottom}v4"/><text class="mid" x="{middle:.1f}" y="{bottom + below}">{text}</text>'
+        yield f'<path class="axis" d="M{x:.1f},{bottom}v4"/>'
+        yield f'<text class="mid" x="{middle:.1f}" y="{bottom + below}">{text}</text>'
 
 
 def _failures(lines: Sequence[Line], axis: Axis, left: float) -> Iterable[str]:
@@ -145,9 +152,3 @@ def _failures(lines: Sequence[Line], axis: Axis, left: float) -> Iterable[str]:
         if line.curve.first_not_finite:
             x = axis.place(line.curve.first_not_finite.step, left)
             yield f'<path class="failure" d="M{x:.1f},{TOP}V{TOP + HEIGHT}"/>'
-
-
-def best_text(line: Line) -> str:
-    """The best value and its step, for a legend."""
-    assert line.best
-    return f"best {number_text(line.best.value)} at step {line.best.step:,}"

@@ -1,0 +1,138 @@
+"""The page of one run: curves, final values, checkpoints, hyperparameters, environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from lt_loggers.hparams import flatten
+from lt_loggers.report.chart import Axis, Line
+from lt_loggers.report.naming import Place, Section, place
+from lt_loggers.report.page import card, document, duration, figure, moment, point_text, table, text, tile
+from lt_loggers.report.run import Run
+from lt_loggers.report.ticks import number_text
+
+MAX_CHARTS, MAX_LINES, MAX_ROWS = 40, 7, 300
+ALL_COLUMNS, MOST_COLUMNS, FEWEST_COLUMNS = 8000, 240, 30
+STAGE_COLORS = {"train": 0, "validation": 1, "test": 2}
+Charts = dict[tuple[Section, str], list[tuple[str, Place]]]
+
+
+def run_report(run: Run) -> str:
+    """The run as one HTML page."""
+    body = f"<header>{_head(run)}</header><main>{_tiles(run)}{_charts(run)}{_tables(run)}</main>{FOOTER}"
+    return document(run.title, body, run.facts(), is_live=run.status == "running")
+
+
+FOOTER = "<footer>Shaded bands span the extremes of what one point stands for; the line is its mean.</footer>"
+
+
+def columns_for(curves: int) -> int:
+    """How many columns a curve may have, so that a page with many of them stays small."""
+    return max(FEWEST_COLUMNS, min(MOST_COLUMNS, ALL_COLUMNS // max(1, curves)))
+
+
+def sections(figures: Iterable[tuple[Section, str]]) -> str:
+    """Charts under the headings of their sections; those of the device are folded away."""
+    inside: dict[Section, list[str]] = {section: [] for section in Section}
+    for section, drawn in figures:
+        inside[section].append(drawn)
+    parts = []
+    for section, drawn_ones in inside.items():
+        if drawn_ones:
+            grid = f'<div class="grid-of">{"".join(drawn_ones)}</div>'
+            is_folded = section is Section.DEVICE
+            parts.append(
+                f"<details><summary><h2>{section}</h2></summary>{grid}</details>"
+                if is_folded
+                else f"<h2>{section}</h2>{grid}"
+            )
+    return "".join(parts)
+
+
+def _head(run: Run) -> str:
+    records = run.records
+    epochs = max(records.epochs(), default=0)
+    facts = [
+        duration(run.seconds) if run.started else "",
+        f"{records.last_step:,} steps" if records.curves else "",
+        f"{epochs:,} epochs" if epochs else "",
+        f"started {moment(run.started)}" if run.started else "",
+        f"updated {moment(run.updated)}" if run.updated and run.status == "running" else "",
+    ]
+    status = f'<span class="status {text(run.status)}">{text(run.status)}</span>' if run.status else ""
+    return f"<h1>{text(run.title)}{status}</h1><p>{' · '.join(filter(None, facts))}</p>"
+
+
+def _tiles(run: Run) -> str:
+    tiles = []
+    for name, curve in run.records.curves.items():
+        best, stage = run.best(name, curve), place(name).stage
+        if best and (stage == "validation" or name in run.directions):
+            epoch = run.epoch_of(best.step)
+            where = f"step {best.step:,}" + (f", epoch {epoch}" if epoch is not None else "")
+            tiles.append(tile(f"best {text(name)}", number_text(best.value), where))
+        elif stage == "test":
+            tiles.append(tile(text(name), number_text(curve.last.value), f"step {curve.last.step:,}"))
+    return f'<div class="tiles">{"".join(tiles[:6])}</div>' if tiles else ""
+
+
+def _charts(run: Run) -> str:
+    charts: Charts = {}
+    for name in run.records.curves:
+        where = place(name)
+        charts.setdefault((where.section, where.chart), []).append((name, where))
+    axis = Axis(first=run.records.first_step or 0, last=run.records.last_step, epochs=run.records.epochs())
+    if axis.first < 0.2 * axis.last:
+        axis.first = 0
+    columns = columns_for(len(run.records.curves))
+    figures: list[tuple[Section, str]] = []
+    for (section, chart), members in sorted(charts.items(), key=lambda item: "loss" not in item[0][1].lower()):
+        lines = _lines(run, members, columns)
+        for start in range(0, len(lines), MAX_LINES):
+            part = lines[start : start + MAX_LINES]
+            if any(len(line.columns) > 1 for line in part) and len(figures) < MAX_CHARTS:
+                figures.append((section, figure(chart, part, axis, len(figures))))
+    return sections(figures)
+
+
+def _lines(run: Run, members: Sequence[tuple[str, Place]], columns: int) -> list[Line]:
+    labels = {where.label for _, where in members}
+    lines: list[Line] = []
+    for name, where in sorted(members, key=lambda member: STAGE_COLORS.get(member[1].stage or "", -1)):
+        curve = run.records.curves[name]
+        is_faint = where.label.replace("(step)", "(epoch)") in labels - {where.label}
+        taken = {line.color for line in lines if not line.is_faint}
+        color = STAGE_COLORS.get(where.stage or "")
+        if color is None or (color in taken and not is_faint):
+            color = next(number for number in range(len(members) + 3) if number not in taken)
+        best = run.best(name, curve) if where.stage == "validation" or name in run.directions else None
+        line = Line(label=where.label, curve=curve, color=color, is_faint=is_faint, best=best)
+        line.columns = curve.columns(columns)
+        lines.append(line)
+    return lines
+
+
+def _tables(run: Run) -> str:
+    finals = []
+    for name, curve in list(run.records.curves.items())[:MAX_ROWS]:
+        best, cells = run.best(name, curve), [text(name), point_text(curve.last)]
+        for point in (curve.least, curve.greatest) if curve.least.value <= curve.greatest.value else (None, None):
+            cells.append(f'<td class="best">{point_text(point)}</td>' if best and point is best else point_text(point))
+        finals.append(cells)
+    values = table(("metric", "last", "lowest", "highest"), finals, "numbers") if finals else ""
+    saved = [
+        [text(file), f"{text(monitor)} {number_text(score)}" if score is not None else "", text(role)]
+        for file, monitor, score, role in run.checkpoints
+    ]
+    parts = [
+        card("Values <small>at step</small>", values),
+        card("Checkpoints", table((), saved) if saved else "", "wide"),
+        card("Hyperparameters", _pairs(flatten(run.hparams))),
+        card("Environment", _pairs(run.environment)),
+    ]
+    return f'<h2>Details</h2><div class="grid-of details">{"".join(parts)}</div>'
+
+
+def _pairs(facts: Mapping[str, object]) -> str:
+    rows = [(text(name), text(value)) for name, value in list(facts.items())[:MAX_ROWS]]
+    return table((), rows, "pairs") if rows else ""
