@@ -18,17 +18,17 @@ USAGE, FAILED = 2, 1
 
 @dataclass(frozen=True)
 class Case:
-    """One wrong thing, and what both doors answer to it."""
+    """One wrong thing, what both doors say to it, and how far it comes: `opens` the logs, `trains` a step."""
 
     says: str
-    error: type[Exception]
-    status: int
+    error: type[Exception] = ValueError
     trainer: dict[str, Any] = field(default_factory=dict)
     model: str = "Model"
     arguments: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
     entry: str = "fit"
     ckpt_path: str | None = None
+    status: int = FAILED
     opens: bool = False
     trains: bool = False
 
@@ -45,32 +45,57 @@ class Case:
         return [self.entry, *(f"--{name}={value}" for name, value in options.items())]
 
 
+def flag(name: str, value: Any, says: str, error: type[Exception] = ValueError) -> Case:
+    return Case(says, error, {name: value}, status=USAGE)
+
+
+def fault(name: str, says: str) -> Case:
+    """Something that only the first step can show."""
+    return Case(says, arguments={"fault": name}, opens=True)
+
+
+def checkpoint(path: str, says: str, error: type[Exception] = CorruptCheckpoint, entry: str = "fit") -> Case:
+    return Case(says, error, ckpt_path=path, entry=entry)
+
+
 CASES = {
-    "unknown flag": Case(r"`-*max_epoch`\. Did you mean `-*max_epochs`\?", TypeError, USAGE, trainer={"max_epoch": 3}),
-    "unknown class": Case(r"'EarlyStoping'.*Did you mean `EarlyStopping`\?", ValueError, USAGE, trainer={"callbacks": "EarlyStoping"}),
-    "unknown logger": Case(r"'csvv'.*Did you mean `csv`\?", ValueError, USAGE, trainer={"logger": "csvv"}),
-    "unknown accelerator": Case(r"'gpuu'.*Did you mean `gpu`\?", ValueError, USAGE, trainer={"accelerator": "gpuu"}),
-    "wrong type": Case(r"`-*max_epochs`.*got 'three'", TypeError, USAGE, trainer={"max_epochs": "three"}),
-    "wrong value": Case(r"`limit_train_batches` got 1\.5", ValueError, USAGE, trainer={"limit_train_batches": 1.5}),
-    "flags that contradict": Case(r"`barebones=True`.*Leave one", ValueError, USAGE, trainer={"barebones": True, "fast_dev_run": True}),
-    "empty dataset": Case(r"training loader has no batches.*not empty", ValueError, FAILED, data={"size": 0}, opens=True),
-    "empty test dataset": Case(r"no batches.*not empty", ValueError, FAILED, data={"val_size": 0}, entry="test", opens=True),
-    "loss that is a vector": Case(r"loss of shape \(4, 1\).*`\.mean\(\)`", ValueError, FAILED, arguments={"fault": "vector"}, opens=True),
-    "loss without gradient": Case(r"without a gradient.*`\.detach\(\)`", ValueError, FAILED, arguments={"fault": "detached"}, opens=True),
-    "loss that is a string": Case(r"returned a `str`.*Return the loss", ValueError, FAILED, arguments={"fault": "text"}, opens=True),
-    "loss that is missing": Case(r"returned a `dict`.*under `loss`", ValueError, FAILED, arguments={"fault": "nothing"}, opens=True),
-    "checkpoint that is absent": Case(r"no checkpoint `.*lost\.ckpt`\. Did you mean `last.ckpt`\?", FileNotFoundError, FAILED, ckpt_path="old/lost.ckpt"),
-    "checkpoint to test that is absent": Case(r"no folder `nowhere`", FileNotFoundError, FAILED, ckpt_path="nowhere/last.ckpt", entry="test"),
-    "checkpoint that is truncated": Case(r"`old/half\.ckpt`.*another checkpoint", CorruptCheckpoint, FAILED, ckpt_path="old/half.ckpt"),
-    "checkpoint to test that is truncated": Case(r"`old/half\.ckpt`", CorruptCheckpoint, FAILED, ckpt_path="old/half.ckpt", entry="test"),
-    "file that is no checkpoint": Case(r"`old/notes\.txt`", CorruptCheckpoint, FAILED, ckpt_path="old/notes.txt"),
-    "folder in a checkpoint's place": Case(r"`old` is a folder\. Name", IsADirectoryError, FAILED, ckpt_path="old"),
-    "folder that cannot be written": Case(r"old/notes\.txt.*default_root_dir", OSError, FAILED, trainer={"default_root_dir": "old/notes.txt/runs"}),
-    "loader without validation_step": Case(r"no `validation_step`\. Define it", ValueError, FAILED, model="WithoutValidation"),
-    "no training_step": Case(r"no `training_step`\. Define it", ValueError, FAILED, model="WithoutTraining"),
-    "hook that is misspelt": Case(r"`AlmostAHook\.on_train_epoch_ends`.*Did you mean `on_train_epoch_end`\?", ValueError, FAILED, model="AlmostAHook"),
-    "monitor that was never logged": Case(r"monitors `val_los`, which was not logged.*Did you mean `val_loss`\?", RuntimeError, FAILED, arguments={"monitor": "val_los"}, opens=True, trains=True),
-}  # fmt: skip
+    "unknown flag": flag("max_epoch", 3, r"`-*max_epoch`\. Did you mean `-*max_epochs`\?", TypeError),
+    "unknown class": flag("callbacks", "EarlyStoping", r"'EarlyStoping'.*Did you mean `EarlyStopping`\?"),
+    "unknown logger": flag("logger", "csvv", r"'csvv'.*Did you mean `csv`\?"),
+    "unknown accelerator": flag("accelerator", "gpuu", r"'gpuu'.*Did you mean `gpu`\?"),
+    "unknown strategy": flag("strategy", "ddpp", r"'ddpp'.*Did you mean `ddp`\?"),
+    "wrong type": flag("max_epochs", "three", r"`-*max_epochs`.*got 'three'", TypeError),
+    "wrong value": flag("limit_train_batches", 1.5, r"`limit_train_batches` got 1\.5"),
+    "flags that contradict": Case(
+        "`barebones=True`.*Leave one", trainer={"barebones": True, "fast_dev_run": True}, status=USAGE
+    ),
+    "no training_step": Case(r"no `training_step`\. Define it", model="WithoutTraining"),
+    "misspelt hook": Case("`AlmostAHook.on_train_epoch_ends`.*mean `on_train_epoch_end`", model="AlmostAHook"),
+    "folder that cannot be written": Case(
+        "`old/notes.txt/runs` cannot be written: .* Choose another",
+        NotADirectoryError,
+        {"default_root_dir": "old/notes.txt/runs"},
+    ),
+    "absent checkpoint": checkpoint("old/lost.ckpt", r"no checkpoint.*mean `last\.ckpt`\?", FileNotFoundError),
+    "absent checkpoint to test": checkpoint("no/last.ckpt", "no folder `no`", FileNotFoundError, "test"),
+    "truncated checkpoint": checkpoint("old/half.ckpt", r"`old/half\.ckpt`.*another checkpoint"),
+    "truncated checkpoint to test": checkpoint("old/half.ckpt", r"`old/half\.ckpt`", entry="test"),
+    "file that is no checkpoint": checkpoint("old/notes.txt", r"`old/notes\.txt`"),
+    "folder that is no checkpoint": checkpoint("old", r"`old` is a folder\. Name", IsADirectoryError),
+    "empty dataset": Case("training loader has no batches.*not empty", data={"size": 0}, opens=True),
+    "empty dataset to test": Case("no batches.*not empty", data={"val_size": 0}, entry="test", opens=True),
+    "loss that is a vector": fault("vector", r"loss of shape \(4, 1\).*`\.mean\(\)`"),
+    "loss without a gradient": fault("detached", r"without a gradient.*`\.detach\(\)`"),
+    "loss that is a string": fault("text", "returned a `str`.*Return the loss"),
+    "loss that is missing": fault("nothing", "returned a `dict`.*under `loss`"),
+    "monitor that was never logged": Case(
+        r"monitors `val_los`, which was not logged.*Did you mean `val_loss`\?",
+        RuntimeError,
+        arguments={"monitor": "val_los"},
+        opens=True,
+        trains=True,
+    ),
+}
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
 
 
@@ -130,8 +155,15 @@ def test_the_command_line_says_it_in_a_sentence_and_with_its_status(case: Case, 
 
 
 def test_something_that_is_no_module_is_no_model(folder: Path):
-    with pytest.raises(TypeError, match="got a `str` as the model. Pass a `LightningModule`"):
+    with pytest.raises(TypeError, match=r"got a `str` as the model\. Pass a `LightningModule`"):
         L.Trainer().fit("model")
+
+
+def test_a_validation_loader_without_validation_step_stops_before_training(folder: Path):
+    before, data = snapshot(folder), faulty.Data()
+    with pytest.raises(ValueError, match=r"no `validation_step`\. Define it, or leave the loader out\."):
+        L.Trainer().fit(faulty.WithoutValidation(), data.train_dataloader(), data.val_dataloader())
+    assert snapshot(folder) == before
 
 
 def test_a_class_that_does_not_exist_is_told_the_nearest_one(folder: Path, capsys):

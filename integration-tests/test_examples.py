@@ -287,7 +287,7 @@ def test_the_line_is_found_on_a_gpu_in_half_precision(tmp_path):
 def test_the_old_spelling_names_the_new_one_and_the_devices_there_are():
     with (
         pytest.warns(DeprecationWarning, match="Write `accelerator='gpu', devices=1`"),
-        pytest.raises(ValueError, match="this machine has no CUDA GPU; available: cpu. Pass one of these"),
+        pytest.raises(ValueError, match=r"this machine has no CUDA GPU; available: cpu\. Pass one of these"),
     ):
         L.Trainer(gpus=1, precision=16, max_epochs=100)
 

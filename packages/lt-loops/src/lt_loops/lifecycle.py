@@ -9,6 +9,7 @@ from lt_interfaces import MisconfigurationException, Stage, is_overridden
 
 from lt_loops import signals, state
 from lt_loops.arguments import as_list
+from lt_loops.destinations import check_folders
 from lt_loops.hooks import Hooks, Wrap, check_names
 from lt_loops.optimization import AutomaticOptimization, ManualOptimization
 from lt_loops.optimizers import LRSchedulerConfig, Schedulers, configure
@@ -103,6 +104,7 @@ class Lifecycle(Readings):
         self.predict_loop.source = self._source("predict", given)
         self._check_data(fn)
         self._check_modes(fn)
+        check_folders(self, fn)
 
     def _source(self, stage: str, given: Mapping[str, Any]) -> Source:
         return Source(stage, given.get(stage), self.datamodule, self.module)
@@ -146,6 +148,9 @@ class Lifecycle(Readings):
         self._take_module_callbacks()
         self.resolve_hooks()
         self._prepare_data()
+        path = select(self, ckpt_path, same_model=module is self._fitted)
+        self.ckpt_path = path
+        checkpoint = None if path is None else engine.load(path)
         self._log_dir = None
         if self.is_global_zero:
             for logger in self.loggers:
@@ -153,9 +158,6 @@ class Lifecycle(Readings):
         self.hooks.setup(fn)
         self.hooks.configure_model()
         self._introduce(module)
-        path = select(self, ckpt_path, same_model=module is self._fitted)
-        self.ckpt_path = path
-        checkpoint = None if path is None else engine.load(path)
         if checkpoint is not None:
             state.restore_module(self, checkpoint, str(path))
         self.model = engine.setup_module(module)

@@ -1,8 +1,9 @@
 """The same module on every rank, gradients averaged: torch's DistributedDataParallel."""
 
 import inspect
+import weakref
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -57,6 +58,7 @@ class DDPStrategy(Strategy):
         self._owns_group = False
         self._active: _Shared | None = None
         self._unchecked: list[_Shared] = []
+        self._wrapped: list[weakref.ref[_Shared]] = []
 
     def connect(
         self, accelerator: Accelerator, devices: list[torch.device], num_nodes: int, environment: ClusterEnvironment
@@ -90,11 +92,13 @@ class DDPStrategy(Strategy):
         )
 
     def leave(self) -> None:
+        # DDP goes first: if it held the group last, torch would end the group's threads while they wait for the GIL.
+        for shared in filter(None, (reference() for reference in self._wrapped)):
+            shared.ddp = None
+        self._active, self._unchecked, self._wrapped = None, [], []
         if self._owns_group:
             process_group.leave()
             self._owns_group = False
-        self._active = None
-        self._unchecked.clear()
         super().leave()
 
     def wrap(self, module: nn.Module) -> Any:
@@ -102,11 +106,13 @@ class DDPStrategy(Strategy):
             for tensor in [*module.parameters(), *module.buffers()]:
                 dist.broadcast(tensor.detach(), 0)
             return None
-        shared = _Shared(module, DistributedDataParallel(_Forward(module), **self._kwargs), self)
+        ddp = DistributedDataParallel(_Forward(module), **self._kwargs)
         state, hook, wrapper = self._hook
         if hook is not None:
-            shared.ddp.register_comm_hook(state, hook if wrapper is None else wrapper(hook))
-        if not (shared.ddp.find_unused_parameters or shared.ddp.static_graph):
+            ddp.register_comm_hook(state, hook if wrapper is None else wrapper(hook))
+        shared = _Shared(module, ddp, self)
+        self._wrapped = [r for r in self._wrapped if r() is not None] + [weakref.ref(shared)]
+        if not (ddp.find_unused_parameters or ddp.static_graph):
             self._unchecked.append(shared)
         return shared
 
@@ -119,7 +125,7 @@ class DDPStrategy(Strategy):
             self._unchecked = [s for s in self._unchecked if not s.has_all_gradients()]
 
     def no_backward_sync(self, wrapped: Any) -> AbstractContextManager[Any]:
-        return wrapped.ddp.no_sync()  # type: ignore[no-any-return]
+        return nullcontext() if wrapped.ddp is None else wrapped.ddp.no_sync()
 
     def barrier(self, name: str | None = None) -> None:
         dist.barrier(device_ids=[self.device.index] if self.device.type == "cuda" else None)
@@ -155,12 +161,12 @@ class _Shared:
         self._trained = [(n, p) for n, p in module.named_parameters() if p.requires_grad and n not in ignored]
         self._strategy = strategy
         self._is_prepared = False
-        self.ddp = ddp
+        self.ddp: DistributedDataParallel | None = ddp
 
     def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """`function` as the forward pass of DDP; directly where no gradients are recorded or the group is left."""
         ddp = self.ddp
-        if not torch.is_grad_enabled() or not dist.is_initialized():
+        if ddp is None or not torch.is_grad_enabled():
             return function(*args, **kwargs)
         output = ddp(self._inside, function, *args, **kwargs)
         if self._is_prepared:
@@ -175,21 +181,22 @@ class _Shared:
             output = function(*args, **kwargs)
         finally:
             strategy._active = outer
-        if self._is_prepared:  # the gradients are there already: DDP must not expect another backward pass
+        if self._is_prepared and self.ddp:  # the gradients are there: DDP must not expect another backward pass
             self.ddp.require_backward_grad_sync = False
         return output
 
     def prepare(self, loss: Tensor) -> None:
         """Get DDP ready for a backward pass inside the forward pass, as in manual optimization."""
         ddp = self.ddp
-        if ddp.require_backward_grad_sync:
+        if ddp is not None and ddp.require_backward_grad_sync:
             self._is_prepared = True
             ddp.reducer.prepare_for_backward([loss] if ddp.find_unused_parameters and not ddp.static_graph else [])
 
     def has_all_gradients(self) -> bool:
         """True once all parameters got gradients; RuntimeError if only some did, since DDP would fail later."""
         missing = [n for n, p in self._trained if p.grad is None]
-        if not missing or len(missing) == len(self._trained) or not self.ddp.require_backward_grad_sync:
+        shares = self.ddp is not None and self.ddp.require_backward_grad_sync
+        if not missing or len(missing) == len(self._trained) or not shares:
             return not missing
         names = ", ".join(f"`{n}`" for n in missing[:5]) + (", ..." if len(missing) > 5 else "")
         raise RuntimeError(

@@ -102,7 +102,8 @@ def _drawn(line: Line, axis: Axis, height: Callable[[float], float], left: float
         data = f' data-label="{escape(line.label)}" data-points="{values}"'
     drawn = f'{band}<path class="line {line.style}" d="M{"L".join(points)}"{data}/>'
     if len(points) <= DOTTED_UP_TO and not line.is_faint:
-        drawn += f'<path class="dots {line.style}" d="{"".join(f"M{point}h0" for point in points)}"/>'
+        kind = "dots single" if len(points) == 1 else "dots"
+        drawn += f'<path class="{kind} {line.style}" d="{"".join(f"M{point}h0" for point in points)}"/>'
     return drawn
 
 
@@ -124,14 +125,14 @@ def _rows(ticks: Iterable[tuple[float, str]], height: Callable[[float], float], 
 def _steps(axis: Axis, left: float) -> Iterable[str]:
     bottom = TOP + HEIGHT
     yield f'<path class="axis" d="M{left:g},{bottom}H{WIDTH - RIGHT}"/>'
-    yield f'<text class="name end" x="{left - 8:g}" y="{bottom + 17}">step</text>'
+    yield f'<text class="name end" x="{left - 18:g}" y="{bottom + 17}">step</text>'
     steps = whole_ticks(axis.first, axis.last)
     places = [axis.place(step, left) for step in steps]
     yield from _marks(zip(places, tick_texts(steps), strict=True), bottom, 17)
     done = {0: axis.first, **axis.epochs} if 1 in axis.epochs else dict(axis.epochs)
     shown = [epoch for epoch in whole_ticks(min(done, default=0), max(done, default=0)) if epoch in done]
     if len(shown) > 1:
-        yield f'<text class="name end" x="{left - 8:g}" y="{bottom + 34}">epoch</text>'
+        yield f'<text class="name end" x="{left - 18:g}" y="{bottom + 34}">epoch</text>'
         yield from _marks(((axis.place(done[epoch], left), str(epoch)) for epoch in shown), bottom, 34)
 
 

@@ -10,7 +10,7 @@ from lt_loggers.report.chart import COLORS, Axis, Line
 from lt_loggers.report.naming import Section, is_less_better, place
 from lt_loggers.report.page import card, document, duration, figure, point_text, table, text
 from lt_loggers.report.run import Run
-from lt_loggers.report.run_report import FOOTER, MAX_CHARTS, MAX_ROWS, columns_for, sections
+from lt_loggers.report.run_report import FOOTER, MAX_CHARTS, MAX_ROWS, columns_for, grid
 
 LEGEND_UP_TO = 4
 
@@ -59,7 +59,7 @@ def _charts(runs: Sequence[Run], labels: Sequence[str]) -> str:
         if any(len(line.columns) > 1 for line in lines) and len(figures) < MAX_CHARTS:
             drawn = figure(name, lines, axis, len(figures), has_legend=len(runs) <= LEGEND_UP_TO)
             figures.append((place(name).section, drawn))
-    return sections(figures)
+    return grid(figures)
 
 
 def _overview(runs: Sequence[Run], labels: Sequence[str]) -> str:

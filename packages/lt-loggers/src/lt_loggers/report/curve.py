@@ -75,11 +75,12 @@ class Curve:
 
     def columns(self, at_most: int) -> list[Column]:
         """The finite samples for drawing, in the order they came."""
-        width = -(-len(self._buckets) // at_most)
+        width = max(1, -(-len(self._buckets) // at_most))
         found = []
-        for start in range(0, len(self._buckets), max(1, width)):
-            step, low, high, total, count = _merged(self._buckets[start : start + width])
-            found.append(Column(int(step), total / count, low, high))
+        for start in range(0, len(self._buckets), width):
+            part = self._buckets[start : start + width]
+            _, low, high, total, count = _merged(part)
+            found.append(Column(int(part[len(part) // 2][STEP]), total / count, low, high))
         return found
 
     def _halve(self) -> None:

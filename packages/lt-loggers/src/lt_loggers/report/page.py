@@ -12,6 +12,7 @@ from typing import Any
 from lt_loggers.metrics import printable
 from lt_loggers.report.chart import Axis, Line, has_log, svg
 from lt_loggers.report.curve import Point
+from lt_loggers.report.naming import is_less_better
 from lt_loggers.report.ticks import number_text
 
 MAX_TEXT = 400
@@ -31,9 +32,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") 
     return f'<div class="scroll"><table class="{kind}">{head}<tbody>{"".join(cells)}</tbody></table></div>'
 
 
-def card(title: str, inside: str, kind: str = "") -> str:
+def card(title: str, inside: str) -> str:
     """A titled box; nothing if it would be empty."""
-    return f'<section class="card {kind}"><h3>{title}</h3>{inside}</section>' if inside else ""
+    return f'<section class="card"><h3>{title}</h3>{inside}</section>' if inside else ""
 
 
 def tile(title: str, value: str, below: str) -> str:
@@ -55,7 +56,7 @@ def figure(title: str, lines: Sequence[Line], axis: Axis, key: int, has_legend: 
             items.append(f'<li class="failed">{text(line.label)} is {bad.value:g} at step {bad.step:,}</li>')
     drawn = [line for line in lines if line.columns]
     switch = label = ""
-    if has_log(drawn):
+    if has_log(drawn) and is_less_better(title) is not False:
         switch = f'<input class="toggle" type="checkbox" id="log{key}">'
         label = f'<label for="log{key}">log</label>'
     caption = f'<figcaption><h3>{text(title)}</h3><ul class="legend">{"".join(items)}</ul>{label}</figcaption>'

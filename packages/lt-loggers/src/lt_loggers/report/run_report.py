@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from lt_loggers.hparams import flatten
 from lt_loggers.report.chart import Axis, Line
@@ -31,22 +31,12 @@ def columns_for(curves: int) -> int:
     return max(FEWEST_COLUMNS, min(MOST_COLUMNS, ALL_COLUMNS // max(1, curves)))
 
 
-def sections(figures: Iterable[tuple[Section, str]]) -> str:
-    """Charts under the headings of their sections; those of the device are folded away."""
-    inside: dict[Section, list[str]] = {section: [] for section in Section}
-    for section, drawn in figures:
-        inside[section].append(drawn)
-    parts = []
-    for section, drawn_ones in inside.items():
-        if drawn_ones:
-            grid = f'<div class="grid-of">{"".join(drawn_ones)}</div>'
-            is_folded = section is Section.DEVICE
-            parts.append(
-                f"<details><summary><h2>{section}</h2></summary>{grid}</details>"
-                if is_folded
-                else f"<h2>{section}</h2>{grid}"
-            )
-    return "".join(parts)
+def grid(figures: Sequence[tuple[Section, str]]) -> str:
+    """All charts side by side; those of the device are folded away."""
+    shown = "".join(drawn for section, drawn in figures if section is not Section.DEVICE)
+    folded = "".join(drawn for section, drawn in figures if section is Section.DEVICE)
+    device = f'<details><summary><h2>Device</h2></summary><div class="charts">{folded}</div></details>'
+    return f'<h2>Curves</h2><div class="charts">{shown}</div>{device if folded else ""}' if figures else ""
 
 
 def _head(run: Run) -> str:
@@ -76,29 +66,37 @@ def _tiles(run: Run) -> str:
     return f'<div class="tiles">{"".join(tiles[:6])}</div>' if tiles else ""
 
 
-def _charts(run: Run) -> str:
+def _by_chart(run: Run) -> Charts:
+    """The metrics of each chart, losses first within their section."""
     charts: Charts = {}
     for name in run.records.curves:
         where = place(name)
         charts.setdefault((where.section, where.chart), []).append((name, where))
+    for members in charts.values():
+        members.sort(key=lambda member: STAGE_COLORS.get(member[1].stage or "", -1))
+    order = list(Section)
+    return dict(sorted(charts.items(), key=lambda item: (order.index(item[0][0]), "loss" not in item[0][1].lower())))
+
+
+def _charts(run: Run) -> str:
     axis = Axis(first=run.records.first_step or 0, last=run.records.last_step, epochs=run.records.epochs())
     if axis.first < 0.2 * axis.last:
         axis.first = 0
     columns = columns_for(len(run.records.curves))
     figures: list[tuple[Section, str]] = []
-    for (section, chart), members in sorted(charts.items(), key=lambda item: "loss" not in item[0][1].lower()):
+    for (section, chart), members in _by_chart(run).items():
         lines = _lines(run, members, columns)
         for start in range(0, len(lines), MAX_LINES):
             part = lines[start : start + MAX_LINES]
             if any(len(line.columns) > 1 for line in part) and len(figures) < MAX_CHARTS:
                 figures.append((section, figure(chart, part, axis, len(figures))))
-    return sections(figures)
+    return grid(figures)
 
 
 def _lines(run: Run, members: Sequence[tuple[str, Place]], columns: int) -> list[Line]:
     labels = {where.label for _, where in members}
     lines: list[Line] = []
-    for name, where in sorted(members, key=lambda member: STAGE_COLORS.get(member[1].stage or "", -1)):
+    for name, where in members:
         curve = run.records.curves[name]
         is_faint = where.label.replace("(step)", "(epoch)") in labels - {where.label}
         taken = {line.color for line in lines if not line.is_faint}
@@ -107,15 +105,18 @@ def _lines(run: Run, members: Sequence[tuple[str, Place]], columns: int) -> list
             color = next(number for number in range(len(members) + 3) if number not in taken)
         best = run.best(name, curve) if where.stage == "validation" or name in run.directions else None
         line = Line(label=where.label, curve=curve, color=color, is_faint=is_faint, best=best)
-        line.columns = curve.columns(columns)
+        is_noisy = where.section is Section.METRICS and where.stage in ("train", None)
+        line.columns = curve.columns(min(columns, max(48, curve.count // 4)) if is_noisy else columns)
         lines.append(line)
     return lines
 
 
 def _tables(run: Run) -> str:
     finals = []
-    for name, curve in list(run.records.curves.items())[:MAX_ROWS]:
-        best, cells = run.best(name, curve), [text(name), point_text(curve.last)]
+    for name, _ in [member for members in _by_chart(run).values() for member in members][:MAX_ROWS]:
+        curve = run.records.curves[name]
+        best = run.best(name, curve) if curve.count > 1 else None
+        cells = [text(name), point_text(curve.last)]
         for point in (curve.least, curve.greatest) if curve.least.value <= curve.greatest.value else (None, None):
             cells.append(f'<td class="best">{point_text(point)}</td>' if best and point is best else point_text(point))
         finals.append(cells)
@@ -126,11 +127,11 @@ def _tables(run: Run) -> str:
     ]
     parts = [
         card("Values <small>at step</small>", values),
-        card("Checkpoints", table((), saved) if saved else "", "wide"),
+        card("Checkpoints", table((), saved) if saved else ""),
         card("Hyperparameters", _pairs(flatten(run.hparams))),
         card("Environment", _pairs(run.environment)),
     ]
-    return f'<h2>Details</h2><div class="grid-of details">{"".join(parts)}</div>'
+    return f'<h2>Details</h2><div class="details">{"".join(parts)}</div>'
 
 
 def _pairs(facts: Mapping[str, object]) -> str:

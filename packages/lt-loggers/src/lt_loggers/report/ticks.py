@@ -26,7 +26,7 @@ def log_ticks(low: float, high: float) -> list[float]:
     return ticks
 
 
-def whole_ticks(low: int, high: int, count: int = 6) -> list[int]:
+def whole_ticks(low: int, high: int, count: int = 8) -> list[int]:
     """Round whole numbers within the range."""
     step = max(1, int(round_step((high - low) / count, (1, 2, 5, 10)))) if high > low else 1
     return list(range(-(-low // step) * step, high + 1, step))
