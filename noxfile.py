@@ -122,7 +122,8 @@ def types(session: nox.Session) -> None:
     """mypy --strict over the packages, and over the examples as a user's own code."""
     run_in_house(session, "-m", "mypy", "--strict", *(str(path) for path in sorted(ROOT.glob("packages/*/src"))))
     if any(ROOT.glob("docs/examples/*.py")):
-        run_in_house(session, "-m", "mypy", "--strict", "--config-file=", "docs/examples")
+        options = ["--strict", "--config-file=", "--disable-error-code=import-untyped"]  # torchvision has no types
+        run_in_house(session, "-m", "mypy", *options, "docs/examples")
 
 
 @nox.session

@@ -135,7 +135,7 @@ def test_on_a_terminal_there_is_a_bar(tmp_path):
         pass  # how Linux says that the other side is closed
     os.close(ours)
     assert process.wait(timeout=60) == 0, said.decode()
-    assert re.search(r"\rEpoch 0: +\d+%\|.*\| \d+/40", said.decode()), said.decode()
+    assert re.search(r"\rEpoch 1/1: +\d+%\|.*\| \d+/40", said.decode()), said.decode()
     assert "Best checkpoint: " in said.decode()
 
 

@@ -31,20 +31,20 @@ def weights(model):
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
-def train(engine, accumulate=1, bound=True):
-    """A few steps on this engine's share of the data; the weights of all ranks."""
+def train(fabric, accumulate=1, bound=True):
+    """A few steps on this fabric's share of the data; the weights of all ranks."""
     model = Net()
-    model, optimizer = engine.setup(model, torch.optim.SGD(model.parameters(), lr=0.5))
-    step = engine.bind(model, "training_step") if bound else lambda batch, _: {"loss": model(batch).pow(2).mean()}
-    batches = engine.setup_dataloaders(DataLoader(DATA, batch_size=8 // engine.world_size // accumulate))
+    model, optimizer = fabric.setup(model, torch.optim.SGD(model.parameters(), lr=0.5))
+    step = fabric.bind(model, "training_step") if bound else lambda batch, _: {"loss": model(batch).pow(2).mean()}
+    batches = fabric.setup_dataloaders(DataLoader(DATA, batch_size=8 // fabric.world_size // accumulate))
     for i, batch in enumerate(batches):
         last = (i + 1) % accumulate == 0
-        with engine.no_backward_sync(model, enabled=not last):
-            engine.backward(step(batch, i)["loss"] / accumulate)
+        with fabric.no_backward_sync(model, enabled=not last):
+            fabric.backward(step(batch, i)["loss"] / accumulate)
         if last:
-            engine.optimizer_step(optimizer)
+            fabric.optimizer_step(optimizer)
             optimizer.zero_grad()
-    return engine.all_gather(weights(model))
+    return fabric.all_gather(weights(model))
 
 
 @pytest.mark.parametrize(("accumulate", "bound"), [(1, True), (1, False), (2, True)])

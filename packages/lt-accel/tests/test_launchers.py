@@ -16,7 +16,7 @@ mode = sys.argv[1]
 fabric = Fabric(accelerator="cpu", devices="auto" if mode == "torchrun" else 2)
 fabric.launch()
 rank = fabric.global_rank
-print(f"pid {os.getpid()}", flush=True)
+print(f"pid {os.getpid()}\\n", end="", flush=True)
 if mode == "raise" and rank == 1:
     raise ValueError("the cause")
 if mode == "exit" and rank == 1:
@@ -92,12 +92,10 @@ def test_under_torchrun_nothing_is_started_twice(run_script):
 
 
 SPAWN = """
-import sys, torch
+import torch
 from lt_accel import Fabric
 
-def main(fabric, model, fail):
-    if fail and fabric.global_rank == 1:
-        raise ValueError("the cause")
+def main(fabric, model):
     with torch.no_grad():
         model.weight += fabric.global_rank + 1
     return fabric.all_gather(model.weight).tolist()
@@ -106,17 +104,13 @@ if __name__ == "__main__":
     fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp_spawn")
     model = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(model.weight)
-    print(fabric.launch(main, model, False), model.weight.item(), torch.distributed.is_initialized())
-    fabric.launch(main, model, True)
+    print(fabric.launch(main, model), model.weight.item(), torch.distributed.is_initialized())
 """
 
 
-def test_spawned_processes_share_no_memory_return_a_result_and_a_traceback(run_script):
+def test_spawned_processes_share_no_memory_and_return_rank_zeros_result(run_script):
     done = run_script(SPAWN)
     assert done.stdout == "[[[1.0]], [[2.0]]] 0.0 False\n", done.stderr
-    assert done.returncode == 1
-    assert "Rank 1 failed first" in done.stderr
-    assert done.stderr.rstrip().endswith("ValueError: the cause")
 
 
 def forked(function, *args, **kwargs):

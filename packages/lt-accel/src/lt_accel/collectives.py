@@ -45,18 +45,27 @@ def all_gather(data: Any, device: torch.device, group: Any = None, sync_grads: b
             dist.all_gather_object(objects, value, group=group)
             return objects
         tensor = _on_device(value, device).contiguous()
-        if sync_grads and tensor.requires_grad:
-            # imported here since it compiles as it is imported, and few need it
-            from torch.distributed.nn.functional import all_gather as gather_with_grad
-
-            stacked = torch.stack(gather_with_grad(tensor, group))  # type: ignore[no-untyped-call]
-        else:
-            parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size(group))]
-            dist.all_gather(parts, tensor.detach(), group=group)
-            stacked = torch.stack(parts)
+        stacked: Tensor = _Gather.apply(tensor if sync_grads else tensor.detach(), group)  # type: ignore[no-untyped-call]
         return stacked.to(value.device) if isinstance(value, Tensor) else stacked
 
     return tree_map(gather, data)
+
+
+class _Gather(torch.autograd.Function):
+    """All ranks' tensors, stacked; the gradient is summed over the ranks."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, group: Any) -> Tensor:
+        ctx.group = group
+        parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size(group))]
+        dist.all_gather(parts, tensor, group=group)
+        return torch.stack(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        total = gradients[0].contiguous().clone()
+        dist.all_reduce(total, group=ctx.group)
+        return total[dist.get_rank(ctx.group)], None
 
 
 def broadcast(obj: Any, src: int) -> Any:

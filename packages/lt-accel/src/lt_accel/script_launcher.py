@@ -116,7 +116,7 @@ class _Children:
             thread.start()
             self._threads.append(thread)
         self._previous_hook, sys.excepthook = sys.excepthook, self._on_exception
-        atexit.register(self._finish)
+        atexit.register(self._join)  # by then this process has left the group, so no child waits for it
 
     def _wait(self, rank: int) -> None:
         code = self._processes[rank].wait()
@@ -149,9 +149,7 @@ class _Children:
             if min([own, *self._failures]) is not own:
                 self._print_first()
 
-    def _finish(self) -> None:
-        if not self._is_ending:
-            process_group.leave()  # a child that still waits for this rank gets an error, not a hang
+    def _join(self) -> None:
         for thread in self._threads:
             thread.join()
 

@@ -38,7 +38,8 @@ class HTMLLogger(Logger):
         self._names = Names(prefix, printable)
 
     def _open(self) -> LiveReport:
-        live = LiveReport(self._run.make())
+        folder = self._run.make()
+        live = LiveReport(folder, self._run.name, folder.name)
         close_with(self, live.close)
         return live
 

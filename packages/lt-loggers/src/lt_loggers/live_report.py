@@ -23,13 +23,14 @@ Saved = tuple[str, str, float | None, str]
 class LiveReport:
     """Keeps what the page shows in bounded memory and writes it to `report.html`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str, version: str) -> None:
         self.path = folder / "report.html"
         try:
             self.run = read_run(folder)
         except (OSError, ValueError) as error:
             rank_zero_warn(f"The report starts without the run's earlier records: {error}")
-            self.run = Run(name=folder.parent.name, version=folder.name)
+            self.run = Run(name=name, version=version)
+        self.run.name = name
         self.run.environment = environment()
         self.run.started = self.run.started or time.time()
         self._saved: dict[str, list[Saved]] = {}

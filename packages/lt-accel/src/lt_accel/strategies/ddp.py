@@ -1,6 +1,8 @@
 """The same module on every rank, gradients averaged: torch's DistributedDataParallel."""
 
+import atexit
 import inspect
+import os
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -80,18 +82,23 @@ class DDPStrategy(Strategy):
 
     def join(self) -> None:
         assert self.environment is not None  # noqa: S101
-        self._place(self.environment)
+        environment = self.environment
+        self._place(environment)
         super().join()
+        if environment.creates_processes_externally:
+            _tell_torch(environment)
         self._owns_group = process_group.join(
             backend=self.process_group_backend or process_group.default_backend(self.device),
             rank=self.global_rank,
             world_size=self.world_size,
             timeout=self.timeout,
-            address=self.environment.main_address,
-            port=self.environment.main_port,
+            address=environment.main_address,
+            port=environment.main_port,
         )
+        atexit.register(self.leave)  # a process that ends within a group is aborted now and then
 
     def leave(self) -> None:
+        atexit.unregister(self.leave)
         # DDP goes first: if it held the group last, torch would end the group's threads while they wait for the GIL.
         for shared in filter(None, (reference() for reference in self._wrapped)):
             shared.ddp = None
@@ -138,6 +145,18 @@ class DDPStrategy(Strategy):
 
     def all_gather(self, data: Any, group: Any = None, sync_grads: bool = False) -> Any:
         return collectives.all_gather(data, self.device, group, sync_grads)
+
+
+def _tell_torch(environment: ClusterEnvironment) -> None:
+    """The variables by which torch and the rank-zero messages know a process, where the launcher used its own."""
+    for name, value in (
+        ("RANK", environment.global_rank()),
+        ("LOCAL_RANK", environment.local_rank()),
+        ("WORLD_SIZE", environment.world_size()),
+        ("MASTER_ADDR", environment.main_address),
+        ("MASTER_PORT", environment.main_port),
+    ):
+        os.environ.setdefault(name, str(value))
 
 
 class _Forward(nn.Module):

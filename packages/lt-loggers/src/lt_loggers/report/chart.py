@@ -6,11 +6,13 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from itertools import pairwise
 
 from lt_loggers.report.curve import Column, Curve, Point
 from lt_loggers.report.ticks import linear_ticks, log_texts, log_ticks, tick_texts, whole_ticks
 
-WIDTH, TOP, HEIGHT, BELOW, RIGHT = 600, 10, 216, 40, 16
+WIDTH, TOP, HEIGHT, RIGHT = 600, 10, 216, 16
+ROW = 17  # of labels below the axis
 COLORS = 7
 DOTTED_UP_TO = 48  # points of a curve that are few enough to be shown one by one
 
@@ -56,7 +58,7 @@ def svg(lines: Sequence[Line], axis: Axis, title: str) -> str:
         scales.append(("log", marks, log_texts(marks), low, high))
     left = max(54.0, 14 + 6.2 * max(len(text) for scale in scales for text in scale[2]))
     parts = [
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {TOP + HEIGHT + BELOW}" role="img" aria-label="{title}" '
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {TOP + HEIGHT + ROW * (2 if axis.epochs else 1) + 6}" role="img" aria-label="{title}" '
         f'data-x="{axis.first} {axis.last}" data-box="{left:g} {TOP} {WIDTH - RIGHT - left:g} {HEIGHT}">'
     ]
     for name, values, texts, low, high in scales:
@@ -77,6 +79,16 @@ def has_log(lines: Sequence[Line]) -> bool:
     positive = [low for low in lows if low > 0]
     high = max(column.high for line in lines for column in line.columns)
     return min(lows) >= 0 and bool(positive) and high > 10 * min(positive) > 1e-290
+
+
+def is_squeezed(lines: Sequence[Line]) -> bool:
+    """True if a linear scale flattens most values at its bottom, and a logarithmic one shows more than their noise."""
+    values = sorted(column.mean for line in lines for column in line.columns)
+    if not has_log(lines) or values[len(values) * 3 // 4] > values[-1] / 10:
+        return False
+    logs = [[math.log(column.mean) for column in line.columns if column.mean > 0] for line in lines]
+    span = max(map(max, filter(None, logs))) - min(map(min, filter(None, logs)))
+    return all(sum(abs(b - a) for a, b in pairwise(line)) < 0.15 * span * len(line) for line in logs)
 
 
 def _height_on(scale: str, low: float, high: float) -> Callable[[float], float]:
@@ -101,7 +113,7 @@ def _drawn(line: Line, axis: Axis, height: Callable[[float], float], left: float
         values = " ".join(f"{c.step}:{c.mean:.4g}" for c in line.columns)
         data = f' data-label="{escape(line.label)}" data-points="{values}"'
     drawn = f'{band}<path class="line {line.style}" d="M{"L".join(points)}"{data}/>'
-    if len(points) <= DOTTED_UP_TO and not line.is_faint:
+    if len(points) <= DOTTED_UP_TO and not band and not line.is_faint:
         kind = "dots single" if len(points) == 1 else "dots"
         drawn += f'<path class="{kind} {line.style}" d="{"".join(f"M{point}h0" for point in points)}"/>'
     return drawn
@@ -125,18 +137,18 @@ def _rows(ticks: Iterable[tuple[float, str]], height: Callable[[float], float], 
 def _steps(axis: Axis, left: float) -> Iterable[str]:
     bottom = TOP + HEIGHT
     yield f'<path class="axis" d="M{left:g},{bottom}H{WIDTH - RIGHT}"/>'
-    yield f'<text class="name end" x="{left - 18:g}" y="{bottom + 17}">step</text>'
+    yield f'<text class="name end" x="{left - 18:g}" y="{bottom + ROW}">step</text>'
     steps = whole_ticks(axis.first, axis.last)
     places = [axis.place(step, left) for step in steps]
-    yield from _marks(zip(places, tick_texts(steps), strict=True), bottom, 17)
+    yield from _marks(zip(places, tick_texts(steps), strict=True), ROW)
     done = {0: axis.first, **axis.epochs} if 1 in axis.epochs else dict(axis.epochs)
     shown = [epoch for epoch in whole_ticks(min(done, default=0), max(done, default=0)) if epoch in done]
     if len(shown) > 1:
-        yield f'<text class="name end" x="{left - 18:g}" y="{bottom + 34}">epoch</text>'
-        yield from _marks(((axis.place(done[epoch], left), str(epoch)) for epoch in shown), bottom, 34)
+        yield f'<text class="name end" x="{left - 18:g}" y="{bottom + 2 * ROW}">epoch</text>'
+        yield from _marks(((axis.place(done[epoch], left), str(epoch)) for epoch in shown), 2 * ROW)
 
 
-def _marks(marks: Iterable[tuple[float, str]], bottom: int, below: int) -> Iterable[str]:
+def _marks(marks: Iterable[tuple[float, str]], below: int) -> Iterable[str]:
     free = 0.0
     for x, text in marks:
         half = 3.2 * len(text) + 2
@@ -144,8 +156,8 @@ def _marks(marks: Iterable[tuple[float, str]], bottom: int, below: int) -> Itera
         if middle - half < free:
             continue
         free = middle + half
-        yield f'<path class="axis" d="M{x:.1f},{bottom}v4"/>'
-        yield f'<text class="mid" x="{middle:.1f}" y="{bottom + below}">{text}</text>'
+        yield f'<path class="axis" d="M{x:.1f},{TOP + HEIGHT}v4"/>'
+        yield f'<text class="mid" x="{middle:.1f}" y="{TOP + HEIGHT + below}">{text}</text>'
 
 
 def _failures(lines: Sequence[Line], axis: Axis, left: float) -> Iterable[str]:

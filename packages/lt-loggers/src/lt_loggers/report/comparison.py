@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from lt_loggers.hparams import flatten
 from lt_loggers.report.chart import COLORS, Axis, Line
 from lt_loggers.report.naming import Section, is_less_better, place
 from lt_loggers.report.page import card, document, duration, figure, point_text, table, text
 from lt_loggers.report.run import Run
-from lt_loggers.report.run_report import FOOTER, MAX_CHARTS, MAX_ROWS, columns_for, grid
+from lt_loggers.report.run_report import FOOTER, MAX_CHARTS, MAX_ROWS, columns_for, drawn_columns, grid
 
 LEGEND_UP_TO = 4
 
 
-def comparison(runs: Sequence[Run]) -> str:
-    """The runs as one HTML page, each in its colour."""
-    labels = _labels(runs)
+def comparison(runs: Sequence[Run], labels: Sequence[str]) -> str:
+    """The runs as one HTML page, each in its colour under its label."""
     head = f"<header><h1>{len(runs)} runs</h1></header>"
     body = f"{_overview(runs, labels)}{_charts(runs, labels)}{_hparams(runs, labels)}"
     return document(f"{len(runs)} runs", f"{head}<main>{body}</main>{FOOTER}")
-
-
-def _labels(runs: Sequence[Run]) -> list[str]:
-    """The shortest of version and title that tells all runs apart."""
-    for labels in ([run.version for run in runs], [run.title for run in runs]):
-        if len(set(labels)) == len(runs):
-            return labels
-    return [f"{run.title} ({number})" for number, run in enumerate(runs)]
 
 
 def _key(number: int, label: str) -> str:
@@ -36,9 +26,17 @@ def _key(number: int, label: str) -> str:
 
 
 def _metrics(runs: Sequence[Run]) -> list[str]:
-    """Names of all metrics, as they first appear, losses first."""
+    """Names of all metrics: by section, losses first, of validation first, else as they first appear."""
     names = dict.fromkeys(name for run in runs for name in run.records.curves)
-    return sorted(names, key=lambda name: ("loss" not in name.lower(), place(name).stage != "validation"))
+    order, places = list(Section), {name: place(name) for name in names}
+    return sorted(
+        names,
+        key=lambda name: (
+            order.index(places[name].section),
+            "loss" not in name.lower(),
+            places[name].stage != "validation",
+        ),
+    )
 
 
 def _charts(runs: Sequence[Run], labels: Sequence[str]) -> str:
@@ -54,11 +52,11 @@ def _charts(runs: Sequence[Run], labels: Sequence[str]) -> str:
             curve = run.records.curves.get(name)
             if curve is not None:
                 best = run.best(name, curve) if place(name).stage == "validation" else None
-                line = Line(label=label, curve=curve, color=number, best=best, columns=curve.columns(columns))
-                lines.append(line)
+                drawn = drawn_columns(curve, place(name), columns)
+                lines.append(Line(label=label, curve=curve, color=number, best=best, columns=drawn))
         if any(len(line.columns) > 1 for line in lines) and len(figures) < MAX_CHARTS:
-            drawn = figure(name, lines, axis, len(figures), has_legend=len(runs) <= LEGEND_UP_TO)
-            figures.append((place(name).section, drawn))
+            chart = figure(name, lines, axis, len(figures), has_legend=len(runs) <= LEGEND_UP_TO)
+            figures.append((place(name).section, chart))
     return grid(figures)
 
 
@@ -93,12 +91,11 @@ def _hparams(runs: Sequence[Run], labels: Sequence[str]) -> str:
     names = dict.fromkeys(name for hparams in given for name in hparams)
     if not names:
         return ""
-    differ = [name for name in names if len({repr(hparams.get(name, names)) for hparams in given}) > 1]
-    same = [name for name in names if name not in differ]
-    rows: list[list[Any]] = [
-        [text(name), *(text(hparams[name]) if name in hparams else "-" for hparams in given)]
-        for name in [*differ, *same][:MAX_ROWS]
-    ]
+    rows = {}
+    for name in names:
+        cells = [text(name), *(text(hparams[name]) if name in hparams else "-" for hparams in given)]
+        differs = len(set(cells[1:])) > 1
+        rows[name] = (differs, [f'<td class="differs">{cell}</td>' for cell in cells] if differs else cells)
     header = ["", *(_key(number, label) for number, label in enumerate(labels))]
-    marked = table(header, rows[: len(differ)], "differs") if differ else ""
-    return f"<h2>Hyperparameters</h2>{card('', marked + (table(header, rows[len(differ) :]) if same else ''))}"
+    shown = [cells for _, cells in sorted(rows.values(), key=lambda row: not row[0])]
+    return f"<h2>Hyperparameters</h2>{card('', table(header, shown[:MAX_ROWS]))}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lt_loggers.metrics import printable
-from lt_loggers.report.chart import Axis, Line, has_log, svg
+from lt_loggers.report.chart import Axis, Line, has_log, is_squeezed, svg
 from lt_loggers.report.curve import Point
 from lt_loggers.report.naming import is_less_better
 from lt_loggers.report.ticks import number_text
@@ -34,7 +34,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") 
 
 def card(title: str, inside: str) -> str:
     """A titled box; nothing if it would be empty."""
-    return f'<section class="card"><h3>{title}</h3>{inside}</section>' if inside else ""
+    return f'<section class="card">{f"<h3>{title}</h3>" if title else ""}{inside}</section>' if inside else ""
 
 
 def tile(title: str, value: str, below: str) -> str:
@@ -45,7 +45,7 @@ def tile(title: str, value: str, below: str) -> str:
 def figure(title: str, lines: Sequence[Line], axis: Axis, key: int, has_legend: bool = True) -> str:
     """A chart with its legend and, where it helps, the switch to a logarithmic scale."""
     shown = lines if has_legend else ()
-    items = [f'<li><i class="{line.style}"></i>{text(line.label)}</li>' for line in shown]
+    items = [f'<li><i class="{line.style}"></i>{text(line.label)}</li>' for line in shown if line.label != title]
     for line in shown:
         if line.best:
             best = f"best {number_text(line.best.value)} at step {line.best.step:,}"
@@ -57,7 +57,7 @@ def figure(title: str, lines: Sequence[Line], axis: Axis, key: int, has_legend: 
     drawn = [line for line in lines if line.columns]
     switch = label = ""
     if has_log(drawn) and is_less_better(title) is not False:
-        switch = f'<input class="toggle" type="checkbox" id="log{key}">'
+        switch = f'<input class="toggle" type="checkbox" id="log{key}"{" checked" * is_squeezed(drawn)}>'
         label = f'<label for="log{key}">log</label>'
     caption = f'<figcaption><h3>{text(title)}</h3><ul class="legend">{"".join(items)}</ul>{label}</figcaption>'
     return f'<figure class="card">{switch}{caption}{svg(drawn, axis, text(title))}</figure>'

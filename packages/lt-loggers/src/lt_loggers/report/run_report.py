@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from lt_loggers.hparams import flatten
 from lt_loggers.report.chart import Axis, Line
+from lt_loggers.report.curve import Column, Curve
 from lt_loggers.report.naming import Place, Section, place
 from lt_loggers.report.page import card, document, duration, figure, moment, point_text, table, text, tile
 from lt_loggers.report.run import Run
@@ -29,6 +30,12 @@ FOOTER = "<footer>Shaded bands span the extremes of what one point stands for; t
 def columns_for(curves: int) -> int:
     """How many columns a curve may have, so that a page with many of them stays small."""
     return max(FEWEST_COLUMNS, min(MOST_COLUMNS, ALL_COLUMNS // max(1, curves)))
+
+
+def drawn_columns(curve: Curve, where: Place, at_most: int) -> list[Column]:
+    """What is drawn of a curve; of one that single batches make noisy, means of some points with their extremes."""
+    is_noisy = where.section is Section.METRICS and where.stage in ("train", None)
+    return curve.columns(min(at_most, max(48, curve.count // 4)) if is_noisy else at_most)
 
 
 def grid(figures: Sequence[tuple[Section, str]]) -> str:
@@ -55,12 +62,13 @@ def _head(run: Run) -> str:
 
 def _tiles(run: Run) -> str:
     tiles = []
-    for name, curve in run.records.curves.items():
-        best, stage = run.best(name, curve), place(name).stage
+    for name, where in _in_order(run):
+        curve = run.records.curves[name]
+        best, stage = run.best(name, curve), where.stage
         if best and (stage == "validation" or name in run.directions):
             epoch = run.epoch_of(best.step)
-            where = f"step {best.step:,}" + (f", epoch {epoch}" if epoch is not None else "")
-            tiles.append(tile(f"best {text(name)}", number_text(best.value), where))
+            below = f"step {best.step:,}" + (f", epoch {epoch}" if epoch is not None else "")
+            tiles.append(tile(f"best {text(name)}", number_text(best.value), below))
         elif stage == "test":
             tiles.append(tile(text(name), number_text(curve.last.value), f"step {curve.last.step:,}"))
     return f'<div class="tiles">{"".join(tiles[:6])}</div>' if tiles else ""
@@ -76,6 +84,10 @@ def _by_chart(run: Run) -> Charts:
         members.sort(key=lambda member: STAGE_COLORS.get(member[1].stage or "", -1))
     order = list(Section)
     return dict(sorted(charts.items(), key=lambda item: (order.index(item[0][0]), "loss" not in item[0][1].lower())))
+
+
+def _in_order(run: Run) -> list[tuple[str, Place]]:
+    return [member for members in _by_chart(run).values() for member in members]
 
 
 def _charts(run: Run) -> str:
@@ -105,15 +117,14 @@ def _lines(run: Run, members: Sequence[tuple[str, Place]], columns: int) -> list
             color = next(number for number in range(len(members) + 3) if number not in taken)
         best = run.best(name, curve) if where.stage == "validation" or name in run.directions else None
         line = Line(label=where.label, curve=curve, color=color, is_faint=is_faint, best=best)
-        is_noisy = where.section is Section.METRICS and where.stage in ("train", None)
-        line.columns = curve.columns(min(columns, max(48, curve.count // 4)) if is_noisy else columns)
+        line.columns = drawn_columns(curve, where, columns)
         lines.append(line)
     return lines
 
 
 def _tables(run: Run) -> str:
     finals = []
-    for name, _ in [member for members in _by_chart(run).values() for member in members][:MAX_ROWS]:
+    for name, _ in _in_order(run)[:MAX_ROWS]:
         curve = run.records.curves[name]
         best = run.best(name, curve) if curve.count > 1 else None
         cells = [text(name), point_text(curve.last)]
@@ -125,13 +136,16 @@ def _tables(run: Run) -> str:
         [text(file), f"{text(monitor)} {number_text(score)}" if score is not None else "", text(role)]
         for file, monitor, score, role in run.checkpoints
     ]
-    parts = [
+    left = [
         card("Values <small>at step</small>", values),
         card("Checkpoints", table((), saved) if saved else ""),
+    ]
+    right = [
         card("Hyperparameters", _pairs(flatten(run.hparams))),
         card("Environment", _pairs(run.environment)),
     ]
-    return f'<h2>Details</h2><div class="details">{"".join(parts)}</div>'
+    columns = (f"<div>{''.join(cards)}</div>" for cards in (left, right))
+    return f'<h2>Details</h2><div class="details">{"".join(columns)}</div>'
 
 
 def _pairs(facts: Mapping[str, object]) -> str:

@@ -48,7 +48,7 @@ def tick_texts(ticks: Sequence[float]) -> list[str]:
     size, unit = next(((size, unit) for size, unit in UNITS if top >= size), (1.0, ""))
     if step < size / 1000:
         size, unit = 1.0, ""
-    places = next((n for n in range(6) if round(step / size, n) >= step / size * 0.999), 6)
+    places = next((n for n in range(6) if abs(round(step / size, n) - step / size) < step / size / 1000), 6)
     return [f"{tick / size:,.{places}f}{unit}" if tick else "0" for tick in ticks]
 
 

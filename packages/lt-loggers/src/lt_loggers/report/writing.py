@@ -30,7 +30,9 @@ def write_report(*runs: StrPath, file: StrPath | None = None) -> Path:
 
 def compare(runs: Sequence[StrPath]) -> str:
     """One HTML page with the curves, results and hyperparameters of several runs, given by their folders."""
-    return comparison([_run(run) for run in runs])
+    folders = list(dict.fromkeys(Path(run).absolute() for run in runs))
+    common = os.path.commonpath([folder.parent for folder in folders])
+    return comparison([_run(folder) for folder in folders], [os.path.relpath(folder, common) for folder in folders])
 
 
 def _run(folder: StrPath) -> Run:
