@@ -1,4 +1,4 @@
-"""`pip install lt-loops lt-accel` into a bare environment trains a plain module: no base class, no other package of lt."""
+"""`pip install lt-loops lt-accel` into a bare environment trains a plain module without a base class or a sibling."""
 
 import importlib.metadata
 import os

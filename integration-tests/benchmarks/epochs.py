@@ -12,7 +12,9 @@ from typing import Any
 
 import torch
 from lt_data import TensorLoader
-from measuring import LT, Framework, beside, options, print_table, quiet, terminal
+from measuring.frameworks import LT, Framework, beside, quiet
+from measuring.report import options, print_table
+from measuring.terminal import terminal
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 

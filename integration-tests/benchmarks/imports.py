@@ -39,7 +39,13 @@ COUNTED = "--- modules: "
 
 def command(code: str) -> list[str]:
     """A program that ends by telling on standard error how many modules it has loaded."""
-    return [sys.executable, "-W", "ignore", "-c", f"{code}\nimport sys; sys.stderr.write('{COUNTED}%d' % len(sys.modules))"]
+    return [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        f"{code}\nimport sys; sys.stderr.write('{COUNTED}%d' % len(sys.modules))",
+    ]
 
 
 def measured(arguments: list[str]) -> tuple[float, float, float]:

@@ -3,11 +3,15 @@
 from typing import Any
 
 import torch
-from measuring import LT, Laps, above, figure, interleaved, options, print_table, quiet, spread, terminal
+from measuring.frameworks import LT, quiet
+from measuring.laps import Laps, above, interleaved
+from measuring.report import figure, options, print_table, spread
+from measuring.terminal import terminal
 from torch.nn.functional import mse_loss
 from torch.utils._python_dispatch import TorchDispatchMode
 
 STEPS = 200
+READING = {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.item.default}
 KINDS: dict[str, tuple[int, dict[str, Any], int]] = {
     "nothing logged": (0, {}, 50),
     "1 metric": (1, {}, 50),
@@ -27,7 +31,7 @@ class Reads(TorchDispatchMode):
         self.count = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += func is torch.ops.aten._local_scalar_dense.default
+        self.count += func in READING
         return func(*args, **(kwargs or {}))
 
 
@@ -75,8 +79,16 @@ def main() -> None:
     for kind, (number, _, every) in KINDS.items():
         added = above(found, kind, base)
         each = "" if not number else figure([value / number for value in added], 2)
-        rows.append([kind, spread(added), each, str(STEPS // every), str(reads(kind, list(Laps(batches, STEPS, 1))[:STEPS]))])
-    head = ["microseconds of CPU time per step", "above nothing logged", "each", "records", f"numbers read in {STEPS} steps"]
+        rows.append(
+            [kind, spread(added), each, str(STEPS // every), str(reads(kind, list(Laps(batches, STEPS, 1))[:STEPS]))]
+        )
+    head = [
+        "microseconds of CPU time per step",
+        "above nothing logged",
+        "each",
+        "records",
+        f"numbers read in {STEPS} steps",
+    ]
     print_table("Logging while training, with logger, bar and checkpoints", head, rows)
 
 

@@ -8,7 +8,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from measuring import LT, Framework, above, beside, figure, interleaved, options, print_table, quiet, spread, terminal
+from measuring.frameworks import LT, Framework, beside, quiet
+from measuring.laps import above, interleaved
+from measuring.report import figure, options, print_table, spread
+from measuring.terminal import terminal
 from torch.nn.functional import mse_loss
 
 MANY = 20

@@ -36,6 +36,7 @@ class HTMLLogger(Logger):
     ) -> None:
         self._run = RunDirectory(save_dir, root_dir, name, version)
         self._names = Names(prefix, printable)
+        self._names.update(epoch="epoch", step="step")  # the place of a record, whatever its metrics are called
 
     def _open(self) -> LiveReport:
         folder = self._run.make()

@@ -68,7 +68,7 @@ class LiveReport:
         run.environment.update(accelerator())
         try:
             with replacing(self.path) as file:
-                file.write(run_report(run))
+                file.write(run_report(run, is_live=run.status == "running"))
         except OSError as error:
             if not self._has_warned:
                 rank_zero_warn(f"{str(self.path)!r} could not be written: {error}. Make room; the run goes on.")

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from lt_interfaces import Stage, is_overridden
+from lt_interfaces import Stage, is_overridden, rank_zero_warn
 from torch import nn
 
 from lt_loops.collection import EVAL_STEP, Collection
@@ -97,6 +97,9 @@ class EvaluationLoop:
         logs_returns, collection = not hasattr(trainer.module, "log"), self.collection
         sends_steps = trainer.stage != Stage.SANITY_CHECK
         for batch_idx, batch in enumerate(batches(loader, most)):
+            if batch is None:
+                rank_zero_warn(f"The loader to {self.stage} on gave None for a batch: it is skipped.")
+                continue
             if move is not None:
                 batch = move(batch, i)
             recorder.next_batch(batch)

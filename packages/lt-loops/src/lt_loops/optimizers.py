@@ -53,7 +53,9 @@ class LightningOptimizer:
         return type(self.optimizer)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["optimizer"], name)
+        if "optimizer" not in vars(self):  # half-built, by copy or pickle
+            raise AttributeError(name)
+        return getattr(self.optimizer, name)
 
     def __repr__(self) -> str:
         return f"Lightning{self.optimizer!r}"

@@ -137,7 +137,7 @@ class Readings:
     testing = _stage_flag(Stage.TEST)
     predicting = _stage_flag(Stage.PREDICT)
     sanity_checking = _stage_flag(Stage.SANITY_CHECK)
-    evaluating = property(lambda self: self.stage in (Stage.VALIDATE, Stage.TEST))
+    evaluating = property(lambda self: self.stage in (Stage.VALIDATE, Stage.TEST, Stage.SANITY_CHECK))
     interrupted = property(lambda self: self.state.status == "interrupted")
     received_sigterm = property(lambda self: isinstance(self.stop_signal, SystemExit))
 

@@ -101,8 +101,9 @@ def limited(name: str, loader: Any, limit: int | float) -> tuple[float, float]:
 def set_epoch(loader: Any, epoch: int) -> None:
     """Tell samplers that shuffle by epoch which one it is."""
     for leaf in flat(loader.iterables if is_combined(loader) else loader):
-        for sampler in (getattr(leaf, "sampler", None), getattr(getattr(leaf, "batch_sampler", None), "sampler", None)):
-            tell = getattr(sampler, "set_epoch", None)
+        sampler, inner = getattr(leaf, "sampler", None), getattr(getattr(leaf, "batch_sampler", None), "sampler", None)
+        for one in (sampler,) if inner is sampler else (sampler, inner):
+            tell = getattr(one, "set_epoch", None)
             if callable(tell):
                 tell(epoch)
 

@@ -43,7 +43,7 @@ class FitLoop:
         self.source = Source("train", None, None, None)
         self.given: Any = None
         self.loader: Any = None
-        self.num_batches: float = 0
+        self.num_batches: float = float("inf")
         self.batch_idx = -1
         self.optimization: Any = None
         self.at = "start"
@@ -69,6 +69,9 @@ class FitLoop:
         self.setup_data()
         if self.num_batches == 0 or self.is_done():
             return
+        if trainer.enable_validation and not trainer.validate_loop.loaders:
+            with rng.isolated():
+                trainer.setup_validation()
         trainer.recorder.at_epoch("on_train_start")
         hooks.on_train_start()
         while not self.is_done():
@@ -94,6 +97,10 @@ class FitLoop:
         skipped = False
         for batch in data:
             self.batch_idx = batch_idx = progress.batch
+            if batch is None:
+                rank_zero_warn("The training loader gave None for a batch: it is skipped.")
+                progress.batch += 1
+                continue
             if move is not None:
                 batch = move(batch, 0)
             recorder.next_batch(batch)

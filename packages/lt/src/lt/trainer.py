@@ -148,7 +148,7 @@ class Trainer(ArgparseArguments, lt_loops.Trainer):
         )  # fmt: skip
         callbacks = [resolve("callbacks", cb, CALLBACKS) for cb in _as_list(callbacks)]
         callbacks += _default_callbacks(
-            callbacks, bool(fast_dev_run), max_time, enable_checkpointing, enable_progress_bar, enable_model_summary
+            callbacks, max_time, enable_checkpointing, enable_progress_bar, enable_model_summary
         )
         super().__init__(
             engine=self.fabric, callbacks=callbacks, loggers=_loggers(logger, default_root_dir, bool(fast_dev_run)),
@@ -166,10 +166,18 @@ class Trainer(ArgparseArguments, lt_loops.Trainer):
         )  # fmt: skip
         self.recorder.silent = barebones
 
-    def fit(self, *args: Any, **kwargs: Any) -> None:
+    def fit(
+        self,
+        model: Any,
+        train_dataloaders: Any = None,
+        val_dataloaders: Any = None,
+        datamodule: Any = None,
+        ckpt_path: Any = None,
+        weights_only: bool | None = None,
+    ) -> None:
         """Train; see `lt_loops.Trainer.fit`. Ends by saying what was reached and where everything is."""
         start, before = time.monotonic(), self.global_step
-        super().fit(*args, **kwargs)
+        super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, weights_only)
         if self.progress_bar_callback is not None and not self.fast_dev_run:
             self.print(summary(self, time.monotonic() - start, self.global_step - before))
 
@@ -215,7 +223,7 @@ def _set_torch_flags(deterministic: Any, benchmark: bool | None) -> None:
 
 
 def _default_callbacks(
-    given: list[Any], dry: bool, max_time: Any, checkpoints: bool | None, bar: bool | None, summary: bool | None
+    given: list[Any], max_time: Any, checkpoints: bool | None, bar: bool | None, summary: bool | None
 ) -> list[Any]:
     """What a trainer has unless told otherwise."""
     has_checkpoint = any(hasattr(cb, "best_model_path") for cb in given)
@@ -232,7 +240,7 @@ def _default_callbacks(
     found: list[Any] = []
     if max_time is not None and not any(isinstance(cb, Timer) for cb in given):
         found.append(Timer(max_time))
-    if checkpoints is not False and not has_checkpoint and not dry:
+    if checkpoints is not False and not has_checkpoint:
         found.append(ModelCheckpoint())
     if bar is not False and not bars:
         found.append(default_progress_bar())

@@ -53,32 +53,32 @@ def svg(lines: Sequence[Line], axis: Axis, title: str) -> str:
     ticks = linear_ticks(min(column.low for column in columns), max(column.high for column in columns))
     scales = [("lin", ticks, tick_texts(ticks), ticks[0], ticks[-1])]
     if has_log(lines):
-        low, high = min(c.low for c in columns if c.low > 0) / 1.15, max(c.high for c in columns) * 1.15
+        low, high = min(c.mean for c in columns if c.mean > 0) / 1.3, max(c.high for c in columns) * 1.15
         marks = log_ticks(low, high)
         scales.append(("log", marks, log_texts(marks), low, high))
     left = max(54.0, 14 + 6.2 * max(len(text) for scale in scales for text in scale[2]))
+    height = TOP + HEIGHT + ROW * (2 if axis.epochs else 1) + 6
     parts = [
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {TOP + HEIGHT + ROW * (2 if axis.epochs else 1) + 6}" role="img" aria-label="{title}" '
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{title}" '
         f'data-x="{axis.first} {axis.last}" data-box="{left:g} {TOP} {WIDTH - RIGHT - left:g} {HEIGHT}">'
     ]
     for name, values, texts, low, high in scales:
-        height = _height_on(name, low, high)
+        at = _height_on(name, low, high)
         parts.append(f'<g class="{name}" data-y="{low:.6g} {high:.6g}">')
-        parts += _rows(zip(values, texts, strict=True), height, left)
-        parts += [_drawn(line, axis, height, left, name) for line in lines]
+        parts += _rows(zip(values, texts, strict=True), at, left)
+        parts += [_drawn(line, axis, at, left, name) for line in lines]
         for line in lines:
             if line.best and (name == "lin" or line.best.value > 0):
-                parts.append(_ring(line.best, line.color, axis, height, left))
+                parts.append(_ring(line.best, line.color, axis, at, left))
         parts.append("</g>")
     return "".join([*parts, *_steps(axis, left), *_failures(lines, axis, left), "</svg>"])
 
 
 def has_log(lines: Sequence[Line]) -> bool:
     """True if the values are positive and span a power of ten or more."""
-    lows = [column.low for line in lines for column in line.columns]
-    positive = [low for low in lows if low > 0]
-    high = max(column.high for line in lines for column in line.columns)
-    return min(lows) >= 0 and bool(positive) and high > 10 * min(positive) > 1e-290
+    columns = [column for line in lines for column in line.columns]
+    low = min((column.mean for column in columns if column.mean > 0), default=0.0)
+    return min(column.low for column in columns) >= 0 and low > 1e-290 and max(c.high for c in columns) > 10 * low
 
 
 def is_squeezed(lines: Sequence[Line]) -> bool:

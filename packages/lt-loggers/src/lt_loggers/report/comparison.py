@@ -40,7 +40,7 @@ def _metrics(runs: Sequence[Run]) -> list[str]:
 
 
 def _charts(runs: Sequence[Run], labels: Sequence[str]) -> str:
-    steps = [step for run in runs for step in (run.records.first_step, run.records.last_step) if step is not None]
+    steps = [step for run in runs for step in (run.records.first_step, run.records.top_step) if step is not None]
     axis = Axis(first=min(steps, default=0), last=max(steps, default=0))
     if axis.first < 0.2 * axis.last:
         axis.first = 0
@@ -67,7 +67,7 @@ def _overview(runs: Sequence[Run], labels: Sequence[str]) -> str:
     rows = []
     for number, (run, label) in enumerate(zip(runs, labels, strict=True)):
         cells = [_key(number, label), text(run.status), duration(run.seconds) if run.seconds else ""]
-        cells.append(f"{run.records.last_step:,}")
+        cells.append(f"{run.records.top_step:,}")
         for name in names:
             curve = run.records.curves.get(name)
             point = (run.best(name, curve) or curve.last) if curve else None

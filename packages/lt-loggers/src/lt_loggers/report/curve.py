@@ -54,24 +54,31 @@ class Curve:
             self.greatest = point
         buckets = self._buckets
         if buckets and buckets[-1][COUNT] < self._in_bucket:
-            _merge(buckets[-1], [step, value, value, value, 1])
+            bucket = buckets[-1]
+            bucket[STEP] = step
+            bucket[TOTAL] += value
+            bucket[COUNT] += 1
+            if value < bucket[LOW]:
+                bucket[LOW] = value
+            elif value > bucket[HIGH]:
+                bucket[HIGH] = value
             return
         if len(buckets) == MAX_BUCKETS:
             self._halve()
         buckets.append([step, value, value, value, 1])
 
-    def forget_from(self, step: int) -> None:
-        """Drop what is at this step or later: a continued run does these steps again."""
-        kept = [bucket for bucket in self._buckets if bucket[STEP] < step]
-        if len(kept) < len(self._buckets) or self.last.step >= step:
-            count, in_bucket = sum(int(bucket[COUNT]) for bucket in kept), self._in_bucket
-            self.__init__()  # type: ignore[misc]
-            self._buckets, self.count, self._in_bucket = kept, count, in_bucket
-            for bucket in kept:
-                self.least = min(self.least, Point(int(bucket[STEP]), bucket[LOW]), key=lambda p: p.value)
-                self.greatest = max(self.greatest, Point(int(bucket[STEP]), bucket[HIGH]), key=lambda p: p.value)
-            if kept:
-                self.last = Point(int(kept[-1][STEP]), kept[-1][TOTAL] / kept[-1][COUNT])
+    def before(self, step: int) -> Curve:
+        """What was before a step; of a thinned curve the extremes are then known to be near their steps only."""
+        curve = Curve()
+        curve._in_bucket = self._in_bucket
+        for bucket in (bucket for bucket in self._buckets if bucket[STEP] < step):
+            at = int(bucket[STEP])
+            curve._buckets.append(bucket)
+            curve.count += int(bucket[COUNT])
+            curve.last = Point(at, bucket[TOTAL] / bucket[COUNT])
+            curve.least = min(curve.least, Point(at, bucket[LOW]), key=lambda point: point.value)
+            curve.greatest = max(curve.greatest, Point(at, bucket[HIGH]), key=lambda point: point.value)
+        return curve
 
     def columns(self, at_most: int) -> list[Column]:
         """The finite samples for drawing, in the order they came."""

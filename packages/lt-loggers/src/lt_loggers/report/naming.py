@@ -18,8 +18,8 @@ MORE_IS_BETTER = re.compile(
     r"ssim|r2|score|reward|return|top\d+|kappa|mcc|win"
 )
 _RATE = re.compile(r"(?:lr|learning_rate)(?:[-_/](.+?))??(-momentum|-weight_decay)?", re.IGNORECASE)
-_SPEED = re.compile(r"throughput|per_sec|/s$|_s$|seconds|time|utili[sz]ation|mfu|flops", re.IGNORECASE)
-_DEVICE = re.compile(r"devicestats|memory|_ram|gpu|cpu|cuda|allocat|reserved", re.IGNORECASE)
+_SPEED = re.compile(r"throughput|per_sec|/s$|_s$|seconds|(?<![a-z])(time|mfu)(?![a-z])|flops", re.IGNORECASE)
+_DEVICE = re.compile(r"devicestats|memory|(?<![a-z])(gpu|cpu|cuda|ram)(?![a-z])", re.IGNORECASE)
 
 
 class Section(StrEnum):
@@ -49,15 +49,10 @@ def place(name: str) -> Place:
     ending = re.search(r"_(step|epoch)$", stem)
     parts = re.split(r"([\W_]+)", stem[: ending.start()] if ending else stem)
     stage = None
-    if len(parts) > 2:
-        for at, rest in ((0, parts[2:]), (-1, parts[:-2])):
-            stage = stage or STAGES.get(parts[at].lower())
-            if stage and "".join(rest):
-                parts = rest
-                break
-    chart = "".join(parts)
-    if not stage and not chart:
-        chart = name
+    for at, rest in ((0, parts[2:]), (-1, parts[:-2])):
+        if any(rest) and stage is None and parts[at].lower() in STAGES:
+            stage, parts = STAGES[parts[at].lower()], rest
+    chart = "".join(parts) or name
     label = " ".join(filter(None, (stage or chart, loader, f"({ending[1]})" if ending else "")))
     return Place(_section(name, stage), chart, label, stage)
 

@@ -18,13 +18,15 @@ class Records:
         self.epoch_ends: dict[int, int] = {}
         self.epoch: int | None = None
         self.first_step: int | None = None
-        self.last_step = 0
+        self.top_step = self.last_step = 0
         self._from_file: set[str] = set()
 
     def add(self, row: Mapping[str, float], step: int) -> None:
         """Take one record; `epoch` and `step` in it are its place, not metrics."""
         self.last_step = step
-        if self.first_step is None:
+        if step > self.top_step:
+            self.top_step = step
+        if self.first_step is None or step < self.first_step:
             self.first_step = step
         for name, value in row.items():
             if name == "epoch":
@@ -35,7 +37,7 @@ class Records:
                     curve = self.curves[name] = Curve()
                 elif name in self._from_file:
                     self._from_file.remove(name)
-                    curve.forget_from(step)
+                    curve = self.curves[name] = curve.before(step)
                 curve.add(step, value)
 
     def read(self, file: Path) -> None:
@@ -55,10 +57,9 @@ class Records:
     def epochs(self) -> dict[int, int]:
         """How many epochs were done at which step; the last counts if it was as long as the one before."""
         done: dict[int, int] = {}
-        before, length = self.first_step or 0, 0
+        before, length, latest = self.first_step or 0, 0, max(self.epoch_ends, default=0)
         for epoch, end in sorted(self.epoch_ends.items()):
-            is_open = epoch == max(self.epoch_ends) and end - before < length
-            if end > before and not is_open:
+            if end > before and (epoch < latest or end - before >= length):
                 length = end - before
                 done[epoch + 1] = before = end
         return done
@@ -70,4 +71,4 @@ class Records:
             self.epoch = int(epoch)
             if len(self.epoch_ends) >= MAX_EPOCHS:
                 self.epoch_ends = dict(list(self.epoch_ends.items())[1::2])
-        self.epoch_ends[self.epoch] = step
+        self.epoch_ends[self.epoch] = max(step, self.epoch_ends.get(self.epoch, step))

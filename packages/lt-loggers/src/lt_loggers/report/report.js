@@ -42,7 +42,7 @@ const draw = (chart, step) => {
       spot.setAttribute("cy", top + height * (1 - (scale(value) - scale(low)) / (scale(high) - scale(low))));
     }
     return { ...line, at, value };
-  });
+  }).filter(({ at }) => Math.abs(at - step) <= (last - first) / 10);
 };
 
 const tell = (event, step, found) => {

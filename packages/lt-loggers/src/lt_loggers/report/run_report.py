@@ -18,10 +18,10 @@ STAGE_COLORS = {"train": 0, "validation": 1, "test": 2}
 Charts = dict[tuple[Section, str], list[tuple[str, Place]]]
 
 
-def run_report(run: Run) -> str:
-    """The run as one HTML page."""
+def run_report(run: Run, is_live: bool = False) -> str:
+    """The run as one HTML page, which loads itself again while it is live."""
     body = f"<header>{_head(run)}</header><main>{_tiles(run)}{_charts(run)}{_tables(run)}</main>{FOOTER}"
-    return document(run.title, body, run.facts(), is_live=run.status == "running")
+    return document(run.title, body, run.facts(), is_live)
 
 
 FOOTER = "<footer>Shaded bands span the extremes of what one point stands for; the line is its mean.</footer>"
@@ -51,7 +51,7 @@ def _head(run: Run) -> str:
     epochs = max(records.epochs(), default=0)
     facts = [
         duration(run.seconds) if run.started else "",
-        f"{records.last_step:,} steps" if records.curves else "",
+        f"{records.top_step:,} steps" if records.curves else "",
         f"{epochs:,} epochs" if epochs else "",
         f"started {moment(run.started)}" if run.started else "",
         f"updated {moment(run.updated)}" if run.updated and run.status == "running" else "",
@@ -91,7 +91,7 @@ def _in_order(run: Run) -> list[tuple[str, Place]]:
 
 
 def _charts(run: Run) -> str:
-    axis = Axis(first=run.records.first_step or 0, last=run.records.last_step, epochs=run.records.epochs())
+    axis = Axis(first=run.records.first_step or 0, last=run.records.top_step, epochs=run.records.epochs())
     if axis.first < 0.2 * axis.last:
         axis.first = 0
     columns = columns_for(len(run.records.curves))

@@ -21,7 +21,7 @@ def log_ticks(low: float, high: float) -> list[float]:
     every = max(1, -(-(last - first) // 6))
     powers = [10.0**exponent for exponent in range(-(-first // every) * every, last + 1, every)]
     ticks = [tick for tick in powers if low <= tick <= high]
-    if len(ticks) < 4 and every == 1:
+    if len(ticks) < 3 and every == 1:
         ticks = [tick for power in powers for tick in (power, 2 * power, 5 * power) if low <= tick <= high]
     return ticks
 

@@ -30,13 +30,13 @@ def write_report(*runs: StrPath, file: StrPath | None = None) -> Path:
 
 def compare(runs: Sequence[StrPath]) -> str:
     """One HTML page with the curves, results and hyperparameters of several runs, given by their folders."""
-    folders = list(dict.fromkeys(Path(run).absolute() for run in runs))
+    folders = list(dict.fromkeys(Path(os.path.abspath(run)) for run in runs))
     common = os.path.commonpath([folder.parent for folder in folders])
     return comparison([_run(folder) for folder in folders], [os.path.relpath(folder, common) for folder in folders])
 
 
 def _run(folder: StrPath) -> Run:
-    path = Path(folder).absolute()
+    path = Path(os.path.abspath(folder))
     if not (path / "metrics.csv").is_file():
         raise FileNotFoundError(
             f"There is no `metrics.csv` in {str(folder)!r}. Give the folder of a run that a `CSVLogger` wrote, e.g. "
