@@ -166,6 +166,15 @@ def test_a_validation_loader_without_validation_step_stops_before_training(folde
     assert snapshot(folder) == before
 
 
+@pytest.mark.parametrize("word", ["best", "last"])
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+def test_weights_that_were_never_trained_are_not_evaluated_by_mistake(command, word, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert lt_cli.main([command, "--ckpt_path", word]) == FAILED
+    assert re.search(rf"`ckpt_path='{word}'` .* Fit first, or pass a path\.\n$", capsys.readouterr().err)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_class_that_does_not_exist_is_told_the_nearest_one(folder: Path, capsys):
     before = snapshot(folder)
     assert lt_cli.main(["fit", "--model", f"{faulty.__file__}:Modle"]) == USAGE

@@ -185,8 +185,10 @@ def test_gradients_are_clipped_by_norm_or_by_value():
 
 def test_modules_made_inside_have_the_precisions_dtype():
     engine = fabric(precision="bf16-true")
+    before = torch.get_rng_state()
     with engine.init_module(empty_init=True):
         assert nn.Linear(2, 2).weight.dtype == torch.bfloat16
+    assert torch.equal(torch.get_rng_state(), before)
     with engine.init_tensor():
         assert torch.zeros(1).dtype == torch.bfloat16
     assert torch.get_default_dtype() == torch.float32

@@ -13,7 +13,8 @@ def test_the_environment_names_python_platform_and_command(monkeypatch):
 
 
 def test_torch_is_named_where_it_is_loaded_and_not_loaded_for_that():
-    code = "from lt_loggers.report.environment import environment; import sys; environment(); print('torch' in sys.modules)"
+    code = "from lt_loggers.report.environment import environment; import sys\n"
+    code += "environment(); print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 

@@ -44,7 +44,7 @@ def test_a_name_tells_its_section(name, section):
     ("name", "less"),
     [
         ("val_loss", True), ("val/crossEntropy", None), ("valRMSE", True), ("top1_err", True), ("wer", True),
-        ("val_acc", False), ("MulticlassAccuracy", False), ("f1", False), ("mAP_50", None), ("grad_norm", None),
+        ("val_acc", False), ("MulticlassAccuracy", False), ("f1", False), ("mAP_50", False), ("grad_norm", None),
     ],
 )  # fmt: skip
 def test_a_name_tells_if_less_is_better_or_says_nothing(name, less):

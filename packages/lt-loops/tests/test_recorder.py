@@ -171,3 +171,48 @@ def test_values_are_read_only_when_asked_for(recorder):
         assert reads == []
         recorder.step_record()
     assert len(reads) == 1
+
+
+def test_a_value_stays_what_it_was_when_it_was_logged(recorder):
+    scale = torch.nn.Parameter(torch.tensor(1.0))
+    for i in range(4):
+        recorder.next_batch(torch.zeros(4, 2))
+        loss = scale * 3.0
+        recorder.log("scale", scale)
+        recorder.log("loss", loss)
+        recorder.log("part", scale.view(1))
+        loss += 1.0
+        with torch.no_grad():
+            scale += 1.0
+        assert recorder.step_record() == {"scale": 1.0 + i, "loss": 3.0 + 3.0 * i, "part": 1.0 + i}
+
+
+def test_results_that_nobody_writes_into_are_not_copied(recorder):
+    weight = torch.ones((), requires_grad=True)
+    for _ in range(3):
+        recorder.next_batch(torch.zeros(4, 2))
+        loss = weight * 2.0
+        recorder.log("loss", loss)
+    assert recorder.train.loaders[0]["loss"].value.data_ptr() == loss.data_ptr()
+
+
+def test_a_tensor_changed_where_none_was_before_is_an_error_and_no_wrong_number(recorder):
+    weight = torch.ones((), requires_grad=True)
+    for i in range(3):
+        recorder.next_batch(torch.zeros(4, 2))
+        loss = weight * 2.0
+        recorder.log("loss", loss)
+        if i == 2:
+            loss += 1.0
+    with pytest.raises(RuntimeError, match=r"`loss` at .*test_recorder.py:\d+ was changed in place"):
+        recorder.step_record()
+
+
+def test_a_reduction_of_ones_own_gets_the_values_as_they_were():
+    r = evaluating()
+    value = torch.zeros(())
+    for _ in range(3):
+        r.next_batch(torch.zeros(4, 2))
+        value += 1.0
+        r.log("v", value, reduce_fx=torch.median)
+    assert r.end_epoch() == {"v": 2.0}

@@ -7,6 +7,7 @@ from lt_accel.accelerators import (
     MPSAccelerator,
     find_usable_cuda_devices,
 )
+from lt_accel.batch_norm import TorchSyncBatchNorm
 from lt_accel.environments import (
     ClusterEnvironment,
     KubeflowEnvironment,
@@ -47,6 +48,7 @@ __all__ = [
     "Strategy",
     "StrategyRegistry",
     "TorchElasticEnvironment",
+    "TorchSyncBatchNorm",
     "find_usable_cuda_devices",
     "is_wrapped",
     "isolate_rng",

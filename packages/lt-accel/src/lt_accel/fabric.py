@@ -103,7 +103,13 @@ class Fabric:
         """The first logger or None."""
         return self.loggers[0] if self.loggers else None
 
-    # Processes
+    @property
+    def steps_plainly(self) -> bool:
+        """True if `optimizer_step` does nothing but step: no scaling, nothing to wait for."""
+        return (
+            type(self.precision).optimizer_step is Precision.optimizer_step
+            and type(self.strategy).before_step is Strategy.before_step
+        )
 
     def launch(self, function: Callable[..., Any] | None = None, *args: Any, **kwargs: Any) -> Any:
         """Start the processes of the group and join it; then `function(*args, **kwargs)` in each, if given.
@@ -148,8 +154,6 @@ class Fabric:
             self._launched = False
             self.precision.teardown()
             self.strategy.leave()
-
-    # Set-up
 
     def setup(
         self,
@@ -232,8 +236,6 @@ class Fabric:
                 function = _shared(wrapper._wrapped, function)
         return self.precision.bind(function)
 
-    # The step
-
     def to_device(self, obj: Any) -> Any:
         """Tensors in any nesting, moved; the very same object if nothing has to move."""
         return to_device(obj, self.device)
@@ -307,8 +309,6 @@ class Fabric:
         with self.device, self.precision.tensor_init_context():
             yield
 
-    # Between the ranks
-
     def barrier(self, name: str | None = None) -> None:
         """Wait for all ranks."""
         self.strategy.barrier(name)
@@ -335,8 +335,6 @@ class Fabric:
         if first:
             self.barrier()
         self.barrier()
-
-    # Checkpoints
 
     def save(self, path: Any, state: Mapping[str, Any], filter: states.Filter | None = None) -> None:
         """Write a checkpoint from rank zero, whole or not at all; every rank must call.
@@ -367,8 +365,6 @@ class Fabric:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a saved state."""
         self.precision.load_state_dict(state_dict)
-
-    # Callbacks, loggers, messages
 
     def call(self, hook_name: str, *args: Any, **kwargs: Any) -> None:
         """Call the method on all callbacks that have it, each with the keywords it takes."""

@@ -31,6 +31,10 @@ class Engine(Protocol):
     def scaler(self) -> Any:
         """The gradient scaler of fp16 training, else None: then gradients are never scaled."""
 
+    @property
+    def steps_plainly(self) -> bool:
+        """True if `optimizer_step` does nothing but step, so that a loop may call the optimizer itself."""
+
     def launch(self, function: Callable[..., Any] | None = None, *args: Any, **kwargs: Any) -> Any:
         """Start the processes of the group and join it; then `function(*args, **kwargs)` in each, if given."""
 

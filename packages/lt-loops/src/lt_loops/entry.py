@@ -70,7 +70,11 @@ class Entry:
     weighs: bool = True
     """Only a mean over batches needs their sizes."""
     keeps: bool = field(init=False)
-    """The values themselves are kept, so the user may not write into them."""
+    """Values outlast the call of `log`, so they are copied: what was logged may be written into."""
+    trusted: bool = False
+    """Values need no copy: they are results of the forward pass, and one was seen to be left alone by all."""
+    version: int | None = None
+    watched: tuple[Tensor | None, int] = (None, 0)
 
     def __post_init__(self) -> None:
         self.weighs = self.weighs and self.reduce.name == "mean"
@@ -137,9 +141,25 @@ class Entry:
             first = _accumulator(value) * weight
             self.total = first if self.total is None else self.total + first
 
+    def copied(self, value: Tensor, enable_graph: bool) -> Tensor:
+        """The value as it is now; watches the tensor itself until the next call, to see whether copies are needed."""
+        attached = value.requires_grad
+        kept = value if enable_graph or not attached else value.detach()
+        if attached and not value.is_leaf and not value._is_view() and self.reduce.name != "own":
+            before, version = self.watched
+            self.trusted = before is not None and before._version == version
+            self.watched = (None, 0) if self.trusted else (kept, kept._version)
+        self.version = None
+        return kept.clone()
+
     def step_value(self) -> Any:
         """The latest value as a tensor or number; a metric object's is what its last call returned."""
         if not self.is_metric:
+            if self.version is not None and isinstance(self.value, Tensor) and self.value._version != self.version:
+                raise RuntimeError(
+                    f"The tensor logged as `{self.name}` at {self.place} was changed in place before it was read. "
+                    "Log `value.clone()`, or change it before it is logged."
+                )
             return self.value
         latest = getattr(self.metric, "_forward_cache", None)
         return self.metric.compute() if latest is None else latest
@@ -168,7 +188,7 @@ class Entry:
         """Start the next epoch with nothing."""
         if self.is_metric and self.on_epoch:
             self.metric.reset()
-        self.value = self.total = self.reduced = None
+        self.value = self.total = self.reduced = self.version = None
         self.weight, self.live = 0.0, False
 
 

@@ -26,6 +26,7 @@ class Lifecycle(Readings):
     hooks: Hooks
     datamodule: Any
     profiler: Any
+    layer_sync: Any
     schedulers: Schedulers
     model: Any
     evaluated: Any
@@ -160,6 +161,8 @@ class Lifecycle(Readings):
         self._introduce(module)
         if checkpoint is not None:
             state.restore_module(self, checkpoint, str(path))
+        if self.layer_sync is not None and engine.world_size > 1:
+            self.layer_sync.apply(module)
         self.model = engine.setup_module(module)
         self.evaluated = module
         self.transfer = transfer(engine, module, datamodule)
@@ -274,6 +277,8 @@ class Lifecycle(Readings):
             if status == "success":
                 self.state.status = "finished"
             self.stage = None
+            if self.layer_sync is not None:
+                self.layer_sync.revert(self.module)
             if self.engine.device.type != "cpu":
                 self.module.to("cpu")
 

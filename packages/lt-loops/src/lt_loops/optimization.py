@@ -123,8 +123,7 @@ class AutomaticOptimization(Optimization):
         self.refresh()
 
     def refresh(self) -> None:
-        plain = not self.scales and getattr(self.engine, "steps_plainly", self.trainer.world_size == 1)
-        self.direct = _direct_step(self.optimizer) if plain else None
+        self.direct = _direct_step(self.optimizer) if self.engine.steps_plainly else None
         self.custom_zero_grad = is_overridden(self.module, "optimizer_zero_grad") or not _plain_zero_grad(
             self.optimizer
         )

@@ -93,10 +93,13 @@ class Recorder:
         entry.tick = self.tick
         entry.live = True
         if isinstance(value, Tensor):
-            if value.requires_grad:
+            if entry.trusted and value.requires_grad:
                 value = value if enable_graph else value.detach()
+                entry.version = value._version
             elif entry.keeps:
-                value = value.clone()
+                value = entry.copied(value, enable_graph)
+            elif value.requires_grad and not enable_graph:
+                value = value.detach()
         elif type(value) not in (float, int) and not entry.is_metric:
             value = float(value)
         if entry.on_step:

@@ -14,7 +14,8 @@ def select(trainer: Any, ckpt_path: Any, same_model: bool) -> str | None:
     """The file to load, or None.
 
     "best" and "last" are those of this trainer's run, or of the newest run under `default_root_dir` if this trainer
-    has had none. "auto" is "last" that starts afresh without a word if there is none; "current" loads nothing.
+    has had none. If there is none at all, `fit` starts afresh from "last", with a warning, and the others refuse both;
+    "auto" is "last" that starts afresh without a word; "current" loads nothing.
     Without a word, evaluation after a fit with checkpointing takes the best file of that fit.
     """
     if ckpt_path is None:
@@ -81,8 +82,12 @@ def _best(trainer: Any) -> str:
                 return str(path)
             if path and (file.parent / Path(path).name).is_file():
                 return str(file.parent / Path(path).name)
-    raise MisconfigurationException(
-        f"`ckpt_path='best'` was asked for, and no run under {trainer.default_root_dir} has written a checkpoint. "
+    raise MisconfigurationException(_nothing_written("best", trainer))
+
+
+def _nothing_written(word: str, trainer: Any) -> str:
+    return (
+        f"`ckpt_path={word!r}` was asked for, and no run under {trainer.default_root_dir} has written a checkpoint. "
         "Fit first, or pass a path."
     )
 
@@ -93,6 +98,8 @@ def _last(trainer: Any, said: bool) -> str | None:
     ] + _newest_files(trainer)
     files = [c for c in candidates if c.is_file()]
     if not files:
+        if said and trainer.fn != "fit":
+            raise MisconfigurationException(_nothing_written("last", trainer))
         if said:
             rank_zero_warn(
                 f"There is no checkpoint under {trainer.default_root_dir} to continue from: starting afresh."

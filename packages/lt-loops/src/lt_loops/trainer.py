@@ -36,6 +36,7 @@ class Trainer(Lifecycle):
         callbacks: Any = None,
         loggers: Any = None,
         combine: Callable[[Any, str], Any] | None = None,
+        layer_sync: Any = None,
         profiler: Any = None,
         max_epochs: int | None = None,
         min_epochs: int | None = None,
@@ -65,6 +66,7 @@ class Trainer(Lifecycle):
         self.callbacks: list[Any] = as_list(callbacks)
         self.loggers: list[Any] = as_list(loggers)
         self.combine = combine
+        self.layer_sync = layer_sync
         self.profiler = profiler
         self.limit_train_batches = share("limit_train_batches", limit_train_batches)
         self.limit_val_batches = share("limit_val_batches", limit_val_batches)

@@ -10,7 +10,7 @@ import lt_callbacks
 import lt_loggers
 import lt_loops
 import torch
-from lt_accel import Fabric, seed_everything
+from lt_accel import Fabric, TorchSyncBatchNorm, seed_everything
 from lt_callbacks import ModelCheckpoint, ModelSummary, ProgressBar, Timer, default_progress_bar
 from lt_data import CombinedLoader
 from lt_interfaces import MisconfigurationException
@@ -152,7 +152,8 @@ class Trainer(ArgparseArguments, lt_loops.Trainer):
         )
         super().__init__(
             engine=self.fabric, callbacks=callbacks, loggers=_loggers(logger, default_root_dir, bool(fast_dev_run)),
-            combine=_combine, profiler=profiler, max_epochs=max_epochs, min_epochs=min_epochs,
+            combine=_combine, layer_sync=TorchSyncBatchNorm() if sync_batchnorm else None,
+            profiler=profiler, max_epochs=max_epochs, min_epochs=min_epochs,
             max_steps=max_steps, min_steps=min_steps, limit_train_batches=limit_train_batches,
             limit_val_batches=limit_val_batches, limit_test_batches=limit_test_batches,
             limit_predict_batches=limit_predict_batches, fast_dev_run=fast_dev_run, overfit_batches=overfit_batches,

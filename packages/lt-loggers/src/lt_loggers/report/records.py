@@ -57,7 +57,7 @@ class Records:
     def epochs(self) -> dict[int, int]:
         """How many epochs were done at which step; the last counts if it was as long as the one before."""
         done: dict[int, int] = {}
-        before, length, latest = self.first_step or 0, 0, max(self.epoch_ends, default=0)
+        before, length, latest = (self.first_step or 0) - 1, 0, max(self.epoch_ends, default=0)
         for epoch, end in sorted(self.epoch_ends.items()):
             if end > before and (epoch < latest or end - before >= length):
                 length = end - before

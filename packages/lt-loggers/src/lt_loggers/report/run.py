@@ -62,7 +62,7 @@ class Run:
 def read_run(folder: Path) -> Run:
     """What the files of a run's folder tell: `metrics.csv`, `hparams.yaml` and an earlier `report.html`."""
     run = Run(name=folder.parent.name, version=folder.name)
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, TypeError):
         _take_facts(run, (folder / "report.html").read_text(encoding="utf-8", errors="replace"))
     with suppress(FileNotFoundError):
         run.hparams = load_hparams_from_yaml(folder / "hparams.yaml")
@@ -78,14 +78,16 @@ def read_run(folder: Path) -> Run:
 
 def _take_facts(run: Run, page: str) -> None:
     carried = _CARRIED.search(page)
-    facts = json.loads(carried[1]) if carried else {}
-    run.status, run.seconds = str(facts.get("status", "")), float(facts.get("seconds", 0.0))
-    run.started, run.updated = (
-        None if facts.get(name) is None else float(facts[name]) for name in ("started", "updated")
-    )
+    facts = dict(json.loads(carried[1])) if carried else {}
+    run.status, run.seconds = str(facts.get("status", "")), _seconds(facts.get("seconds")) or 0.0
+    run.started, run.updated = _seconds(facts.get("started")), _seconds(facts.get("updated"))
     run.environment = {str(name): str(value) for name, value in dict(facts.get("environment", {})).items()}
     run.directions = {str(name): str(value) for name, value in dict(facts.get("directions", {})).items()}
     run.checkpoints = [
         (str(file), str(monitor), None if score is None else float(score), str(role))
         for file, monitor, score, role in facts.get("checkpoints", [])
     ]
+
+
+def _seconds(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and 0 <= value < 1e11 else None
