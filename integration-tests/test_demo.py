@@ -112,12 +112,13 @@ def test_validation_of_the_last_checkpoint_gives_what_the_fit_ended_with(full):
     assert metrics_in(done.stdout) == pytest.approx(said, rel=1e-3)
 
 
-def test_prediction_takes_a_path_and_leaves_it_alone(full):
+def test_prediction_takes_a_path_and_shows_a_digit_for_each_image(full):
     path = next(full.glob("lightning_logs/*/checkpoints/epoch=*.ckpt"))
     before = path.read_bytes()
     done = lt_cli("predict", "--ckpt_path", path.relative_to(full), cwd=full)
     assert done.returncode == 0, done.stderr
     assert "predicting  done, 9 batches" in done.stderr
+    assert len(re.findall(r"\b\d\b", done.stdout)) == 270
     assert path.read_bytes() == before
 
 

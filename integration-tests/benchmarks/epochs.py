@@ -63,7 +63,7 @@ def by_hand(loader: Any) -> None:
 
 
 def module(base: Any, logs: bool) -> Any:
-    class Autoencoder(base):  # type: ignore[misc]
+    class Autoencoder(base):
         def __init__(self) -> None:
             super().__init__()
             self.model, self.optimizer = model_and_optimizer()
@@ -95,7 +95,7 @@ def tensors(samples: int = 6400) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def main() -> None:
-    given = options(__doc__)
+    given = options(__doc__, repeats=7)
     quiet()
     data = tensors()
     usual: Callable[[], Any] = partial(DataLoader, TensorDataset(*data), batch_size=64, shuffle=True)

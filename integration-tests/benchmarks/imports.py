@@ -39,13 +39,8 @@ COUNTED = "--- modules: "
 
 def command(code: str) -> list[str]:
     """A program that ends by telling on standard error how many modules it has loaded."""
-    return [
-        sys.executable,
-        "-W",
-        "ignore",
-        "-c",
-        f"{code}\nimport sys; sys.stderr.write('{COUNTED}%d' % len(sys.modules))",
-    ]
+    report = f"import sys; sys.stderr.write('{COUNTED}%d' % len(sys.modules))"
+    return [sys.executable, "-W", "ignore", "-c", f"{code}\n{report}"]
 
 
 def measured(arguments: list[str]) -> tuple[float, float, float]:
@@ -65,7 +60,7 @@ def measured(arguments: list[str]) -> tuple[float, float, float]:
 
 
 def main() -> None:
-    given = options(__doc__)
+    given = options(__doc__, repeats=5)
     programs = {
         "python": command(""),
         "`import lt`": command("import lt"),
@@ -82,7 +77,7 @@ def main() -> None:
     for arguments in programs.values():
         measured(arguments)  # byte code and disk cache
     found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in programs}
-    for _ in range(min(given.repeats, 7)):
+    for _ in range(given.repeats):
         for name, arguments in programs.items():
             found[name].append(measured(arguments))
     rows = []

@@ -1,10 +1,11 @@
 """What logging costs a training step, and how often it reads a number from the device: 200 steps, a record each 50."""
 
+from functools import partial
 from typing import Any
 
 import torch
 from measuring.frameworks import LT, quiet
-from measuring.laps import Laps, above, interleaved
+from measuring.laps import above, interleaved
 from measuring.report import figure, options, print_table, spread
 from measuring.terminal import terminal
 from torch.nn.functional import mse_loss
@@ -12,8 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 STEPS = 200
 READING = {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.item.default}
+NOTHING = "nothing logged"
 KINDS: dict[str, tuple[int, dict[str, Any], int]] = {
-    "nothing logged": (0, {}, 50),
+    NOTHING: (0, {}, 50),
     "1 metric": (1, {}, 50),
     "20 metrics": (20, {}, 50),
     "20 metrics, all in the bar": (20, {"prog_bar": True}, 50),
@@ -39,7 +41,7 @@ def fit(kind: str, batches: Any) -> None:
     number, how, every = KINDS[kind]
     names = [f"metric_{i}" for i in range(number)]
 
-    class Tiny(LT.module):  # type: ignore[misc]
+    class Tiny(LT.module):
         def __init__(self) -> None:
             super().__init__()
             torch.manual_seed(0)
@@ -68,28 +70,19 @@ def reads(kind: str, batches: list[Any]) -> int:
 
 
 def main() -> None:
-    given = options(__doc__)
+    given = options(__doc__, repeats=9)
     quiet()
     torch.manual_seed(0)
     batches = [(torch.randn(64, 32), torch.randn(64, 2)) for _ in range(64)]
-    loops = {kind: (lambda laps, kind=kind: fit(kind, laps)) for kind in KINDS}
-    found = interleaved(loops, batches, given.repeats, {})
-    base = next(iter(KINDS))
+    found = interleaved({kind: partial(fit, kind) for kind in KINDS}, batches, given.repeats, {})
     rows = []
     for kind, (number, _, every) in KINDS.items():
-        added = above(found, kind, base)
-        each = "" if not number else figure([value / number for value in added], 2)
-        rows.append(
-            [kind, spread(added), each, str(STEPS // every), str(reads(kind, list(Laps(batches, STEPS, 1))[:STEPS]))]
-        )
-    head = [
-        "microseconds of CPU time per step",
-        "above nothing logged",
-        "each",
-        "records",
-        f"numbers read in {STEPS} steps",
-    ]
-    print_table("Logging while training, with logger, bar and checkpoints", head, rows)
+        added = above(found, kind, NOTHING)
+        each = figure([value / number for value in added], 2) if number else ""
+        read = reads(kind, [batches[i % 64] for i in range(STEPS)])
+        rows.append([kind, spread(added), each, str(STEPS // every if number else 0), str(read)])
+    head = ["a step", "microseconds of CPU time", "for each metric", "records", "numbers read"]
+    print_table(f"Logging in {STEPS} training steps with logger, bar and checkpoints", head, rows)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,23 @@
 """What a step costs above the same step in a hand-written loop: `nn.Linear(32, 2)`, SGD, batches of 64.
 
-The step itself takes about 0.1 ms, so that next to nothing hides the loop around it. `--beside lightning` adds a column.
+The step itself takes about 0.1 ms, so that next to nothing hides the loop around it. `--beside lightning` adds a
+column.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from measuring.frameworks import LT, Framework, beside, quiet
-from measuring.laps import above, interleaved
+from measuring.laps import Loop, above, interleaved
 from measuring.report import figure, options, print_table, spread
 from measuring.terminal import terminal
 from torch.nn.functional import mse_loss
 
 MANY = 20
+BY_HAND = "by hand"
 
 
 def model_and_optimizer() -> tuple[torch.nn.Module, torch.optim.Optimizer]:
@@ -27,7 +30,7 @@ def module(base: Any, logged: int) -> Any:
     """The model as a module that logs so many metrics per step, the first of them for the bar."""
     names = [f"loss_{i}" for i in range(logged)]
 
-    class Tiny(base):  # type: ignore[misc]
+    class Tiny(base):
         def __init__(self) -> None:
             super().__init__()
             self.model, self.optimizer = model_and_optimizer()
@@ -94,7 +97,7 @@ def fit(framework: Framework, batches: Any) -> None:
     framework.lean().fit(module(framework.module, 0), batches)
 
 
-def fit_as_used(framework: Framework, logged: int, batches: Any) -> None:
+def fit_as_used(framework: Framework, batches: Any, logged: int) -> None:
     with terminal():
         framework.as_used().fit(module(framework.module, logged), batches)
 
@@ -112,56 +115,54 @@ def predict(framework: Framework, batches: Any) -> None:
     framework.lean().predict(module(framework.module, 0), batches)
 
 
-Kind = Callable[..., Any]
-SECTIONS: list[tuple[Kind, dict[str, Kind]]] = [
-    (
-        train_by_hand,
-        {
-            "training step, lean": fit,
-            "training step, as used": partial(fit_as_used, logged=1),
-            "with many metrics": partial(fit_as_used, logged=1 + MANY),
-            "loop by hand with Fabric": train_with_fabric,
-        },
-    ),
-    (validate_by_hand, {"validation step, lean": validate, "validation step, one metric and bar": validate_as_used}),
-    (predict_by_hand, {"predict step, outputs kept": predict}),
-]
+@dataclass(frozen=True)
+class Row:
+    """A loop of a framework, and the loop that its time is compared with: `per` times the cost that the row tells."""
+
+    name: str
+    run: Callable[..., Any]
+    beside: str = BY_HAND
+    per: int = 1
 
 
-def measured(by_hand: Kind, kinds: dict[str, Kind], frameworks: list[Framework], repeats: int) -> list[list[str]]:
-    """The rows of one section."""
+SECTIONS = {
+    train_by_hand: [
+        Row("training step, lean", fit),
+        Row("training step, as used", partial(fit_as_used, logged=1)),
+        Row("each further `self.log`", partial(fit_as_used, logged=1 + MANY), "training step, as used", MANY),
+        Row("loop by hand with Fabric", train_with_fabric),
+    ],
+    validate_by_hand: [
+        Row("validation step, lean", validate),
+        Row("validation step, one metric and bar", validate_as_used),
+    ],
+    predict_by_hand: [Row("predict step, outputs kept", predict)],
+}
+
+
+def measured(by_hand: Loop, rows: list[Row], frameworks: list[Framework], repeats: int) -> list[list[str]]:
+    """The lines of one section."""
     torch.manual_seed(0)
     batches = [(torch.randn(64, 32), torch.randn(64, 2)) for _ in range(64)]
-    loops: dict[str, Any] = {"by hand": by_hand}
+    lines = [[row.name, ""] for row in rows]
     for framework in frameworks:
-        loops |= {f"{framework.name}: {name}": partial(_called, kind, framework) for name, kind in kinds.items()}
-    slow = {name: 20 for name in loops if not name.startswith(("by hand", "lt:"))}
-    found = interleaved(loops, batches, repeats, slow)
-    rows = []
-    for name in kinds:
-        row = [name, figure(found["by hand"])]
-        for framework in frameworks:
-            own = f"{framework.name}: {name}"
-            if name == "with many metrics":
-                row[:2] = ["each further `self.log`", ""]
-                row.append(spread(above(found, own, f"{framework.name}: training step, as used", MANY), 2))
-            else:
-                row.append(spread(above(found, own, "by hand")))
-        rows.append(row)
-    return rows
-
-
-def _called(kind: Kind, framework: Framework, batches: Any) -> Any:
-    return kind(framework, batches=batches)
+        loops = {BY_HAND: by_hand, **{row.name: partial(row.run, framework) for row in rows}}
+        others = {} if framework is LT else dict.fromkeys((row.name for row in rows), 20)
+        found = interleaved(loops, batches, repeats, others)
+        for row, line in zip(rows, lines, strict=True):
+            if row.beside == BY_HAND and not line[1]:
+                line[1] = figure(found[BY_HAND])
+            line.append(spread(above(found, row.name, row.beside, row.per), 1 if row.per == 1 else 2))
+    return lines
 
 
 def main() -> None:
-    given = options(__doc__)
+    given = options(__doc__, repeats=15)
     quiet()
     frameworks = [LT, *beside(given.beside)]
-    rows = [row for by_hand, kinds in SECTIONS for row in measured(by_hand, kinds, frameworks, given.repeats)]
+    lines = [line for by_hand, rows in SECTIONS.items() for line in measured(by_hand, rows, frameworks, given.repeats)]
     head = ["microseconds of CPU time", "by hand", *(f"{f.name}, above that" for f in frameworks)]
-    print_table("Cost of a step, median (middle half of the repeats)", head, rows)
+    print_table("Cost of a step, median (middle half of the repeats)", head, lines)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+FILES = tempfile.TemporaryDirectory()
+
 
 @dataclass(frozen=True)
 class Framework:
@@ -32,7 +34,7 @@ class Framework:
 
     def as_used(self, epochs: int = 1) -> Any:
         """A trainer with its defaults: CSV files, progress bar, checkpoints, summary."""
-        root = tempfile.mkdtemp()
+        root = tempfile.mkdtemp(dir=FILES.name)
         logger = self.loggers.CSVLogger(root)
         return self.package.Trainer(
             max_epochs=epochs, accelerator="cpu", devices=1, logger=logger, default_root_dir=root

@@ -14,11 +14,11 @@ class Options:
     repeats: int
 
 
-def options(description: str | None) -> Options:
-    """The command line."""
+def options(description: str | None, repeats: int) -> Options:
+    """The command line; `repeats` is the number of them by default."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--beside", metavar="NAME", help="a package with Lightning's interface, e.g. lightning")
-    parser.add_argument("--repeats", type=int, default=15, help="at least 5; 15 by default")
+    parser.add_argument("--repeats", type=int, default=repeats, help=f"at least 5; {repeats} by default")
     given = parser.parse_args()
     if given.repeats < 5:
         parser.error(f"`--repeats {given.repeats}` is too few for a median. Use at least 5.")

@@ -45,6 +45,18 @@ class SaveAt:
             trainer.save_checkpoint("at.ckpt")
 
 
+def test_training_goes_on_inside_an_accumulation_window():
+    class At:
+        def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+            if (trainer.current_epoch, batch_idx) == (1, 3):
+                trainer.save_checkpoint("at.ckpt")
+
+    whole, _ = run([At()], accumulate_grad_batches=3)
+    resumed, trainer = run(ckpt_path="at.ckpt", seed=99, accumulate_grad_batches=3)
+    assert torch.equal(whole, resumed)
+    assert trainer.global_step == 12
+
+
 def run(callbacks=(), ckpt_path=None, seed=4, **kwargs):
     torch.manual_seed(3)
     net = Net()

@@ -287,3 +287,45 @@ def test_a_callback_added_during_the_run_is_seen():
     counts = Counts()
     quiet(callbacks=[Adds()]).fit(Net(), loader())
     assert counts.n == 14
+
+
+@pytest.mark.parametrize("given", [{"a": 1}, 5, "EarlyStopping", dict])
+def test_what_has_no_hook_is_no_callback(given):
+    with pytest.raises(TypeError, match="which has no hook"):
+        Trainer(callbacks=[given])
+
+
+def test_a_near_miss_on_a_callback_says_which_hook_was_meant():
+    class Typo:
+        def on_train_start(self, trainer, module):
+            """Right."""
+
+        def on_train_epoch_ends(self, trainer, module):
+            """Wrong."""
+
+    with pytest.raises(ValueError, match="Did you mean `on_train_epoch_end`"):
+        Trainer(callbacks=[Typo()])
+
+
+def test_an_lbfgs_optimizer_stepped_by_hand_gets_its_closure():
+    class ByHand(Net):
+        automatic_optimization = False
+        trainer = None
+
+        def training_step(self, batch, batch_idx):
+            (optimizer,) = self.trainer.lightning_optimizers
+
+            def closure():
+                optimizer.zero_grad()
+                loss = self.loss(batch)
+                self.trainer.manual_backward(loss)
+                return loss
+
+            optimizer.step(closure)
+
+        def configure_optimizers(self):
+            return torch.optim.LBFGS(self.parameters(), 0.1, max_iter=2)
+
+    trainer = quiet(max_epochs=1)
+    trainer.fit(ByHand(), loader())
+    assert trainer.global_step == 7

@@ -53,7 +53,6 @@ class Entry:
     prog_bar: bool
     logger: bool
     reduce: Reduction
-    sync_step: bool
     add_dataloader_idx: bool
     rank_zero_only: bool
     is_metric: bool

@@ -71,8 +71,6 @@ def _parties(name: str, trainer: Any, callbacks: Iterable[Any], module: Any, dat
     """The calls behind one hook, in order: data module, callbacks, module."""
     if name in ("setup", "teardown", "prepare_data") and is_overridden(datamodule, name):
         yield getattr(datamodule, name)
-    if name == "on_load_checkpoint" and is_overridden(module, name):
-        yield getattr(module, name)
     for cb in callbacks if name in CALLBACK_HOOKS else ():
         if is_overridden(cb, name):
             yield partial(getattr(cb, name), trainer, trainer.module)
@@ -160,6 +158,24 @@ def _fitted(call: Call, name: str) -> Call:
     if "train" not in name and takes >= given and not takes_loader_index(call, takes == float("inf")):
         takes = given - 1
     return trimmed(call, given, takes)
+
+
+def check_callbacks(callbacks: list[Any]) -> list[Any]:
+    """The callbacks, each of which has a hook and none that only almost has one."""
+    for callback in callbacks:
+        kind = type(callback).__name__
+        if isinstance(callback, type) or not any(callable(getattr(callback, name, None)) for name in CALLBACK_HOOKS):
+            raise TypeError(
+                f"`callbacks` got {callback!r}, which has no hook, such as `on_train_epoch_end`. "
+                "Pass objects with hook methods, e.g. instances of subclasses of `Callback`."
+            )
+        for name in dir(type(callback)):
+            meant = nearest(name, CALLBACK_HOOKS, cutoff=0.9) if name.startswith("on_") else None
+            if meant not in (None, name) and name not in VOCABULARY and not is_overridden(callback, str(meant)):
+                raise MisconfigurationException(
+                    f"`{kind}.{name}` is not a hook and would never be called. Did you mean `{meant}`?"
+                )
+    return callbacks
 
 
 def check_names(module: Any, required: Iterable[str]) -> None:

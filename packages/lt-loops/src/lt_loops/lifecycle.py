@@ -5,12 +5,13 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from lt_interfaces import MisconfigurationException, Stage, is_overridden
+from lt_interfaces import MisconfigurationException, Stage, is_overridden, rank_zero_warn
 
 from lt_loops import signals, state
 from lt_loops.arguments import as_list
+from lt_loops.compiled import uncompiled
 from lt_loops.destinations import check_folders
-from lt_loops.hooks import Hooks, Wrap, check_names
+from lt_loops.hooks import Hooks, Wrap, check_callbacks, check_names
 from lt_loops.optimization import AutomaticOptimization, ManualOptimization
 from lt_loops.optimizers import LRSchedulerConfig, Schedulers, configure
 from lt_loops.readings import Readings, TrainerState
@@ -88,7 +89,7 @@ class Lifecycle(Readings):
             if self.module is None:
                 raise TypeError(f"`trainer.{fn}()` was called without a model, and none was used before. Pass one.")
             model = self.module
-        model = getattr(model, "_orig_mod", model)
+        model = uncompiled(model)
         if not isinstance(model, torch.nn.Module):
             raise TypeError(
                 f"`trainer.{fn}` got a `{type(model).__name__}` as the model. Pass a `LightningModule` or an "
@@ -123,11 +124,11 @@ class Lifecycle(Readings):
         if fn != "fit":
             return
         source = self.validate_loop.source
-        if source.is_given and not is_overridden(self.module, "validation_step") and self.limit_val_batches:
-            raise MisconfigurationException(
-                f"There is a validation loader, and `{type(self.module).__name__}` has no `validation_step`. "
-                "Define it, or leave the loader out."
-            )
+        if source.is_defined and not is_overridden(self.module, "validation_step") and self.limit_val_batches:
+            fact = f"There is a validation loader, and `{type(self.module).__name__}` has no `validation_step`."
+            if source.is_given:
+                raise MisconfigurationException(f"{fact} Define it, or leave the loader out.")
+            rank_zero_warn(f"{fact} Nothing will be validated; `limit_val_batches=0` says so too.")
 
     def _check_modes(self, fn: str) -> None:
         if fn != "fit" or getattr(self.module, "automatic_optimization", True):
@@ -145,6 +146,7 @@ class Lifecycle(Readings):
     def _set_up(self, fn: str, ckpt_path: Any) -> None:
         module, datamodule, engine = self.module, self.datamodule, self.engine
         self.recorder.engine = engine
+        self.recorder.forget()
         self._introduce(module, datamodule)
         self._take_module_callbacks()
         self.resolve_hooks()
@@ -177,8 +179,6 @@ class Lifecycle(Readings):
 
     def _set_up_fit(self, checkpoint: dict[str, Any] | None, path: str | None) -> None:
         module = self.module
-        if self._fitted is not module:
-            self.recorder.forget()
         optimizers, self.lr_scheduler_configs = configure(module)
         ready = self.engine.setup_optimizers(*optimizers) if optimizers else ()
         ready = [ready] if len(optimizers) == 1 else list(ready)
@@ -206,11 +206,11 @@ class Lifecycle(Readings):
 
     def _take_module_callbacks(self) -> None:
         """The module's own callbacks replace those of the same type."""
-        if not is_overridden(self.module, "configure_callbacks"):
+        if self.recorder.silent or not is_overridden(self.module, "configure_callbacks"):
             return
         own = as_list(self.module.configure_callbacks())
         kept = [cb for cb in self.callbacks if not any(isinstance(new, type(cb)) for new in own)]
-        self.callbacks[:] = kept + own
+        self.callbacks[:] = kept + check_callbacks(own)
         self.callbacks.sort(key=lambda cb: getattr(cb, "priority", 0))
 
     def see_new_callbacks(self) -> None:

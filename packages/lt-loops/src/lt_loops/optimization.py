@@ -36,6 +36,13 @@ class Optimization:
     def finish_window(self) -> None:
         """The data ended; step what an open accumulation window has gathered."""
 
+    def gathered(self) -> dict[str, Any]:
+        """What an open accumulation window has gathered so far, to be saved; empty if none is open."""
+        return {}
+
+    def continue_window(self, gathered: dict[str, Any]) -> None:
+        """Go on inside a saved window."""
+
     def loss_of(self, output: Any) -> Tensor | None:
         """The loss in what `training_step` returned."""
         if isinstance(output, Tensor):
@@ -86,13 +93,14 @@ class ManualOptimization(Optimization):
 
     def optimizer_step(self, optimizer: Any, closure: Callable[[], Any] | None = None) -> Any:
         result = None
-        if closure is not None:
+        inner = closure if _needs_closure(optimizer) else None
+        if closure is not None and inner is None:
             with torch.enable_grad():
                 result = closure()
         if self.scales:
             self.engine.unscale_gradients(optimizer)
         self.hooks.on_before_optimizer_step(optimizer)
-        if self.engine.optimizer_step(optimizer):
+        if self.engine.optimizer_step(optimizer, inner):
             self.stepped = True
         return result
 
@@ -270,6 +278,19 @@ class AutomaticOptimization(Optimization):
                 p.grad.mul_(scale)
         self.progress.window = 0
         self.step()
+
+    def gathered(self) -> dict[str, Any]:
+        if self.progress.window == 0:
+            return {}
+        gradients = {n: p.grad for n, p in self.module.named_parameters() if p.grad is not None}
+        return {"size": self.window_size, "gradients": gradients}
+
+    def continue_window(self, gathered: dict[str, Any]) -> None:
+        if gathered:
+            self.window_size = gathered["size"]
+            parameters = dict(self.module.named_parameters())
+            for name, gradient in gathered["gradients"].items():
+                parameters[name].grad = gradient.to(parameters[name].device)
 
     def _size_of_window(self, batch_idx: int) -> int:
         factor = self.trainer.accumulate_grad_batches

@@ -85,7 +85,7 @@ class Recorder:
         entry = self._entries.get(name)
         if entry is None:
             entry = self._new_entry(
-                name, value, prog_bar, logger, on_step, on_epoch, reduce_fx, sync_dist, add_dataloader_idx,
+                name, value, prog_bar, logger, on_step, on_epoch, reduce_fx, add_dataloader_idx,
                 rank_zero_only,
             )  # fmt: skip
         elif entry.tick == self.tick and entry.live:
@@ -100,6 +100,8 @@ class Recorder:
                 value = entry.copied(value, enable_graph)
             elif value.requires_grad and not enable_graph:
                 value = value.detach()
+            if sync_dist and entry.on_step and self.engine.world_size > 1 and not rank_zero_only:
+                value = self.engine.all_reduce(value, entry.reduce.name)
         elif type(value) not in (float, int) and not entry.is_metric:
             value = float(value)
         if entry.on_step:
@@ -123,7 +125,6 @@ class Recorder:
         on_step: bool | None,
         on_epoch: bool | None,
         reduce_fx: Any,
-        sync_dist: bool,
         add_dataloader_idx: bool,
         rank_zero_only: bool,
     ) -> Entry:
@@ -155,7 +156,6 @@ class Recorder:
             prog_bar=prog_bar,
             logger=logger is not False,
             reduce=reduction(name, reduce_fx),
-            sync_step=sync_dist,
             add_dataloader_idx=add_dataloader_idx,
             rank_zero_only=rank_zero_only,
             is_metric=metric,
@@ -208,16 +208,10 @@ class Recorder:
         found = {}
         for entry, suffix in self.collection.each():
             if entry.on_step and entry.live and entry.logger and entry.value is not None:
-                found[entry.step_name + suffix] = self._step_value(entry)
+                found[entry.step_name + suffix] = entry.step_value()
         values = dict(zip(found, read(found.values()), strict=True))
         self._logged.update(values)
         return values
-
-    def _step_value(self, entry: Entry) -> Any:
-        value = entry.step_value()
-        if entry.sync_step and self.engine.world_size > 1 and not entry.rank_zero_only and not entry.is_metric:
-            value = self.engine.all_reduce(as_float(value, self.engine.device), entry.reduce.name)
-        return value
 
     def reduce(self) -> None:
         """Make the epoch's values final and readable; once for each, so what hooks log afterwards is reduced next."""
@@ -285,7 +279,7 @@ class Recorder:
         return dict(zip(self._bar, read(self._bar.values()), strict=True))
 
     def forget(self) -> None:
-        """Drop what a former run left."""
+        """Start a run with nothing of the former one; who holds the former one's values keeps them as they are."""
         self.train = self.collection = Collection("train")
         self._entries = self.train.outside
         self.scope = closed("a place outside the loops")

@@ -73,6 +73,7 @@ def _own(trainer: Any) -> dict[str, Any]:
         "step": progress.step,
         "batch": progress.batch,
         "window": progress.window,
+        "gathered": fit.optimization.gathered() if fit.optimization is not None else {},
         "rng": lt_checkpoint.plain(fit.training_rng or rng.capture(), where="lt.rng"),
         "epoch_rng": lt_checkpoint.plain(fit.epoch_rng, where="lt.epoch_rng"),
     }
@@ -126,13 +127,15 @@ def _loops(trainer: Any) -> dict[str, Any]:
 
 def restore_module(trainer: Any, checkpoint: dict[str, Any], path: str) -> None:
     """Weights, the data module's state and the callbacks' state."""
-    trainer.hooks.on_load_checkpoint(checkpoint)
     module = trainer.module
+    if is_overridden(module, "on_load_checkpoint"):
+        module.on_load_checkpoint(checkpoint)
     strict = getattr(module, "strict_loading", None)
     load_weights(module, checkpoint["state_dict"], strict is not False, path)
     datamodule = trainer.datamodule
     if datamodule is not None and type(datamodule).__qualname__ in checkpoint:
         datamodule.load_state_dict(checkpoint[type(datamodule).__qualname__])
+    trainer.hooks.on_load_checkpoint(checkpoint)
     if trainer.fn != "fit":
         return
     states = dict(checkpoint.get("callbacks", {}))
@@ -209,7 +212,9 @@ def _restore_own(trainer: Any, own: dict[str, Any]) -> None:
         progress.epoch += 1
         progress.batch = progress.window = 0
         fit.at, fit.epoch_rng = "start", None
-    elif fit.at in ("validation", "closing"):
+        return
+    fit.optimization.continue_window(own["gathered"])
+    if fit.at in ("validation", "closing"):
         fit._validated_at = (progress.epoch, progress.batch)
 
 

@@ -13,12 +13,13 @@ from lt_loops import arguments, state
 from lt_loops.arguments import as_list, count, share
 from lt_loops.engine import SingleDevice
 from lt_loops.evaluation import EvaluationLoop
-from lt_loops.hooks import Hooks
+from lt_loops.hooks import Hooks, check_callbacks
 from lt_loops.lifecycle import Lifecycle
 from lt_loops.optimizers import LRSchedulerConfig, Schedulers
 from lt_loops.prediction import PredictionLoop
 from lt_loops.readings import TrainerState
 from lt_loops.recorder import Recorder
+from lt_loops.reduction import as_float
 from lt_loops.table import results_table
 from lt_loops.training import FitLoop, warn_about_frozen_modes
 
@@ -63,7 +64,7 @@ class Trainer(Lifecycle):
         enable_autolog_hparams: bool = True,
     ) -> None:
         self.engine = SingleDevice() if engine is None else engine
-        self.callbacks: list[Any] = as_list(callbacks)
+        self.callbacks: list[Any] = check_callbacks(as_list(callbacks))
         self.loggers: list[Any] = as_list(loggers)
         self.combine = combine
         self.layer_sync = layer_sync
@@ -261,8 +262,9 @@ class Trainer(Lifecycle):
             logger.log_metrics(full, step=self.progress.step)
 
     def log_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Send a record of a callback's to all loggers now."""
-        self.log_record({k: float(v) for k, v in metrics.items()})
+        """Send a record of a callback's to all loggers now, and let other callbacks see it."""
+        self.recorder.finished.update({name: as_float(value) for name, value in metrics.items()})
+        self.log_record({name: float(value) for name, value in metrics.items()})
 
     def save_checkpoint(self, filepath: Any, weights_only: bool | None = None, storage_options: Any = None) -> None:
         """Write a checkpoint of the run as it stands; every rank must call."""

@@ -45,6 +45,7 @@ class FitLoop:
         self.loader: Any = None
         self.num_batches: float = float("inf")
         self.batch_idx = -1
+        self.first_step = 0
         self.optimization: Any = None
         self.at = "start"
         """Where training stands: "start" of an epoch, after a "batch", in "validation" within the epoch, "closing" the
@@ -66,6 +67,7 @@ class FitLoop:
     def run(self) -> None:
         """Train until a limit is reached or somebody says stop."""
         trainer, hooks = self.trainer, self.trainer.hooks
+        self.first_step = trainer.progress.step
         self.setup_data()
         if self.num_batches == 0 or self.is_done():
             return
@@ -272,6 +274,11 @@ class FitLoop:
         return self.trainer.enable_validation and (self._every is not None or self._by_time is not None)
 
     @property
+    def validates_every(self) -> float:
+        """Batches between two validations; infinite by time."""
+        return float("inf") if self._by_time is not None else self._every or self.num_batches
+
+    @property
     def has_validated(self) -> bool:
         """True once validation has run in this fit."""
         return self._validated_at is not None
@@ -308,8 +315,9 @@ class FitLoop:
         loop = trainer.validate_loop
         self.at = "closing" if self.at == "closing" else "validation"
         stage, trainer.stage = trainer.stage, Stage.VALIDATE
-        if progress.window == 0 and is_overridden(trainer.module, "on_validation_model_zero_grad"):
-            trainer.module.on_validation_model_zero_grad()
+        if progress.window == 0:
+            own = is_overridden(trainer.module, "on_validation_model_zero_grad")
+            (trainer.module.on_validation_model_zero_grad if own else trainer.module.zero_grad)()
         with rng.isolated() as self.training_rng, trainer.no_grad():
             if not loop.loaders or self._reloads_validation():
                 trainer.setup_validation()

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -42,7 +43,7 @@ def to_torchscript(
     """The TorchScript of `forward`, also written to `file_path` if given."""
     if method not in ("script", "trace"):
         raise ValueError(f"`method` must be 'script' or 'trace', got {method!r}. Or use `torch.export.export`.")
-    with evaluating(module):
+    with evaluating(module), _attached(module):
         if method == "script":
             scripted = torch.jit.script(module, **options)
         else:
@@ -53,6 +54,19 @@ def to_torchscript(
         with atomic_write(Path(file_path)) as file:
             torch.jit.save(scripted, file)
     return scripted
+
+
+@contextmanager
+def _attached(module: Any) -> Iterator[None]:
+    """A trainer of no use, since TorchScript looks at every property of the module."""
+    alone = module._trainer is None and module._fabric is None
+    if alone:
+        module.__dict__["_trainer"] = SimpleNamespace()
+    try:
+        yield
+    finally:
+        if alone:
+            module.__dict__["_trainer"] = None
 
 
 def _call_arguments(module: Any, sample: Any, remedy: str) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -6,9 +6,10 @@ import sys
 from typing import Any
 
 
-def summary(trainer: Any, seconds: float, steps: int) -> str:
+def summary(trainer: Any, seconds: float) -> str:
     """What a fit has reached, and where its files are."""
     reached = [f"{k} {float(v):.4g}" for k, v in trainer.callback_metrics.items() if not k.endswith("_step")]
+    steps = trainer.global_step - trainer.fit_loop.first_step
     lines = [f"Trained {steps} steps to epoch {trainer.current_epoch} in {seconds:.1f} s: {', '.join(reached)}"]
     for callback in trainer.checkpoint_callbacks:
         if best := callback.best_model_path:
@@ -19,6 +20,8 @@ def summary(trainer: Any, seconds: float, steps: int) -> str:
             lines.append(f"Last checkpoint: {_from_here(last)}")
     if trainer.loggers:
         lines.append(f"Logs: {_from_here(str(trainer.log_dir))}")
+        report = os.path.join(str(trainer.log_dir), "report.html")
+        lines += [f"Curves: {_from_here(report)}"] if os.path.exists(report) else []
     return "\n".join(lines)
 
 

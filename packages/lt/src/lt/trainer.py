@@ -37,7 +37,7 @@ class Trainer(ArgparseArguments, lt_loops.Trainer):
         devices: How many devices or processes, which (a list, "0,2"), -1 for all, or "auto".
         num_nodes: Number of machines.
         precision: "32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true", or 32, 16, "bf16", 64.
-        logger: False for none, a logger or a list; by default TensorBoard and CSV files in one run directory.
+        logger: False for none, a logger or a list; by default TensorBoard, CSV and HTML files in one run directory.
         callbacks: A callback or a list; objects with hook methods.
         fast_dev_run: Run this many batches of everything, log and save nothing.
         max_epochs: Stop after this many epochs; -1 for no limit.
@@ -177,10 +177,10 @@ class Trainer(ArgparseArguments, lt_loops.Trainer):
         weights_only: bool | None = None,
     ) -> None:
         """Train; see `lt_loops.Trainer.fit`. Ends by saying what was reached and where everything is."""
-        start, before = time.monotonic(), self.global_step
+        start = time.monotonic()
         super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path, weights_only)
         if self.progress_bar_callback is not None and not self.fast_dev_run:
-            self.print(summary(self, time.monotonic() - start, self.global_step - before))
+            self.print(summary(self, time.monotonic() - start))
 
     strategy = property(lambda self: self.fabric.strategy)
     accelerator = property(lambda self: self.fabric.accelerator)
@@ -251,7 +251,7 @@ def _default_callbacks(
 
 
 def _loggers(logger: Any, root: Any, dry: bool) -> list[Any]:
-    """The loggers; by default TensorBoard, if it is installed, and CSV files in one run directory."""
+    """The loggers; by default TensorBoard, if it is installed, CSV and HTML files in one run directory."""
     if logger is False:
         return []
     if dry:
@@ -259,7 +259,8 @@ def _loggers(logger: Any, root: Any, dry: bool) -> list[Any]:
     save_dir = "." if root is None else root
     if logger is None or logger is True:
         if find_spec("tensorboard") is None:
-            return [lt_loggers.CSVLogger(save_dir)]
+            table = lt_loggers.CSVLogger(save_dir)
+            return [table, lt_loggers.HTMLLogger(save_dir).beside(table)]
         board = lt_loggers.TensorBoardLogger(save_dir)
-        return [board, lt_loggers.CSVLogger(save_dir).beside(board)]
+        return [board, lt_loggers.CSVLogger(save_dir).beside(board), lt_loggers.HTMLLogger(save_dir).beside(board)]
     return [resolve("loggers", x, LOGGERS, save_dir=save_dir) for x in _as_list(logger)]

@@ -12,7 +12,7 @@ from lt_loggers.report.curve import Column, Curve, Point
 from lt_loggers.report.ticks import linear_ticks, log_texts, log_ticks, tick_texts, whole_ticks
 
 WIDTH, TOP, HEIGHT, RIGHT = 600, 10, 216, 16
-ROW = 17  # of labels below the axis
+ROW = 19  # of labels below the axis
 COLORS = 7
 DOTTED_UP_TO = 48  # points of a curve that are few enough to be shown one by one
 
@@ -151,7 +151,7 @@ def _steps(axis: Axis, left: float) -> Iterable[str]:
 def _marks(marks: Iterable[tuple[float, str]], below: int) -> Iterable[str]:
     free = 0.0
     for x, text in marks:
-        half = 3.2 * len(text) + 2
+        half = 4.4 * len(text) + 2
         middle = min(max(x, half + 30 * (free == 0.0)), WIDTH - half)
         if middle - half < free:
             continue

@@ -7,7 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from lt_loggers.masking import masked_command
+from lt_loggers.masking import MASK, masked_command
 
 
 def environment() -> dict[str, str]:
@@ -39,7 +39,7 @@ def accelerator() -> dict[str, str]:
 def command_line() -> str:
     """How the program was started, its path shortened to the name."""
     program, *arguments = sys.argv or [""]
-    return shlex.join([Path(program).name or "python", *masked_command(arguments)])
+    return shlex.join([Path(program).name or "python", *masked_command(arguments)]).replace(f"'{MASK}'", MASK)
 
 
 def git_head(folder: Path) -> str | None:

@@ -138,7 +138,7 @@ def _tables(run: Run) -> str:
     ]
     left = [
         card("Values <small>at step</small>", values),
-        card("Checkpoints", table((), saved) if saved else ""),
+        card("Checkpoints", table((), saved, "files") if saved else ""),
     ]
     right = [
         card("Hyperparameters", _pairs(flatten(run.hparams))),

@@ -1,0 +1,20 @@
+"""Modules that went through `torch.compile` before they came here."""
+
+from typing import Any
+
+METHODS = ("forward", "training_step", "validation_step", "test_step", "predict_step")
+
+
+def uncompiled(model: Any) -> Any:
+    """The module inside a compiled one, its steps compiled in the same way; any other module as it is.
+
+    The trainer needs the module itself: its hooks, and a state dict with its own keys.
+    """
+    module = getattr(model, "_orig_mod", None)
+    if module is None:
+        return model
+    for name in METHODS:
+        method = getattr(module, name, None)
+        if callable(method) and not hasattr(method, "_torchdynamo_orig_callable"):
+            vars(module)[name] = model.dynamo_ctx(method)
+    return module
