@@ -156,7 +156,8 @@ def screen(text, columns=100):
 def test_a_terminal_shows_the_printed_lines_and_one_bar_below(bar):
     leader, follower = pty.openpty()
     script = RUN.format(tests=os.path.dirname(__file__), bar=bar)
-    environment = {**os.environ, "COLUMNS": "100", "TERM": "xterm"}
+    quiet = {"PYTHONWARNINGS": "ignore:Failed to initialize NumPy"}  # torch's word, where numpy is not installed
+    environment = {**os.environ, "COLUMNS": "100", "TERM": "xterm", **quiet}
     process = subprocess.Popen([sys.executable, "-c", script], stdout=follower, stderr=follower, env=environment)
     os.close(follower)
     text = b""

@@ -1,5 +1,6 @@
 """Exchange between processes of numbers, tensors and other objects in any nesting."""
 
+import pickle
 from typing import Any
 
 import torch
@@ -41,9 +42,7 @@ def all_gather(data: Any, device: torch.device, group: Any = None, sync_grads: b
 
     def gather(value: Any) -> Any:
         if not isinstance(value, (Tensor, int, float)):
-            objects: list[Any] = [None] * dist.get_world_size(group)
-            dist.all_gather_object(objects, value, group=group)
-            return objects
+            return _gather_objects(value, device, group)
         tensor = _on_device(value, device).contiguous()
         stacked: Tensor = _Gather.apply(tensor if sync_grads else tensor.detach(), group)  # type: ignore[no-untyped-call]
         return stacked.to(value.device) if isinstance(value, Tensor) else stacked
@@ -68,11 +67,34 @@ class _Gather(torch.autograd.Function):
         return total[dist.get_rank(ctx.group)], None
 
 
-def broadcast(obj: Any, src: int) -> Any:
+def broadcast(obj: Any, src: int, device: torch.device) -> Any:
     """The object of rank `src`."""
-    box = [obj]
-    dist.broadcast_object_list(box, src)
-    return box[0]
+    mine = dist.get_rank() == src
+    data = _packed(obj, device) if mine else torch.empty(0, dtype=torch.uint8, device=device)
+    size = torch.tensor(len(data), device=device)
+    dist.broadcast(size, src)
+    data = data if mine else torch.empty(int(size), dtype=torch.uint8, device=device)
+    dist.broadcast(data, src)
+    return obj if mine else _unpacked(data)
+
+
+def _gather_objects(obj: Any, device: torch.device, group: Any) -> list[Any]:
+    data = _packed(obj, device)
+    sizes = [torch.tensor(0, device=device) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(sizes, torch.tensor(len(data), device=device), group=group)
+    longest = max(map(int, sizes))
+    parts = [torch.empty(longest, dtype=torch.uint8, device=device) for _ in sizes]
+    dist.all_gather(parts, torch.nn.functional.pad(data, (0, longest - len(data))), group=group)
+    return [_unpacked(part[: int(size)]) for part, size in zip(parts, sizes, strict=True)]
+
+
+def _packed(obj: Any, device: torch.device) -> Tensor:
+    """The object as bytes; torch's own exchange of objects needs numpy, which is no dependency here."""
+    return torch.frombuffer(bytearray(pickle.dumps(obj)), dtype=torch.uint8).to(device)
+
+
+def _unpacked(data: Tensor) -> Any:
+    return pickle.loads(bytes(data.tolist()))  # noqa: S301  # from another process of this job
 
 
 def _on_device(value: Tensor | int | float, device: torch.device) -> Tensor:

@@ -138,7 +138,7 @@ class DDPStrategy(Strategy):
         dist.barrier(device_ids=[self.device.index] if self.device.type == "cuda" else None)
 
     def broadcast(self, obj: Any, src: int = 0) -> Any:
-        return collectives.broadcast(obj, src)
+        return collectives.broadcast(obj, src, self.device)
 
     def all_reduce(self, data: Any, reduce_op: str = "mean", group: Any = None) -> Any:
         return collectives.all_reduce(data, reduce_op, self.device, group)
