@@ -67,9 +67,11 @@ class AdvancedProfiler(Profiler):
         for name, profile in self.profiles.items() if self.dump_stats else ():
             profile.create_stats()
             with lt_checkpoint.atomic_write(self.path(f"-{name}.prof")) as file:
-                marshal.dump(profile.stats, file)  # type: ignore[attr-defined]
+                marshal.dump(profile.stats, file)
 
     def _table(self, action_name: str, profile: cProfile.Profile) -> str:
+        if not profile.getstats():
+            return f"Profile of {action_name}\nIt called no function.\n"
         text = io.StringIO()
         stats = pstats.Stats(profile, stream=text).strip_dirs().sort_stats("cumulative")
         stats.print_stats(self.line_count_restriction)

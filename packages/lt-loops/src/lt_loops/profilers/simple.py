@@ -32,7 +32,7 @@ class SimpleProfiler(Profiler):
         self.extended = extended
         self.actions: dict[str, Measured] = {}
         self._running: dict[str, float] = {}
-        self._since = perf_counter()
+        self._since: float | None = None
 
     def start(self, action_name: str) -> None:
         """The action begins."""
@@ -40,7 +40,8 @@ class SimpleProfiler(Profiler):
             raise ValueError(
                 f"The action {action_name!r} was started while it was running. Stop it first, or give it another name."
             )
-        self._running[action_name] = perf_counter()
+        self._running[action_name] = start = perf_counter()
+        self._since = self._since or start
 
     def stop(self, action_name: str) -> None:
         """The action is over."""
@@ -53,6 +54,10 @@ class SimpleProfiler(Profiler):
 
     def wrap(self, action_name: str, call: Call) -> Call:
         """The callable, measured whenever it is called; calls within calls are fine."""
+        self._since = self._since or perf_counter()
+        own = type(self)
+        if own.start is not SimpleProfiler.start or own.stop is not SimpleProfiler.stop:
+            return super().wrap(action_name, call)
 
         def measured(*args: Any, **kwargs: Any) -> Any:
             start = perf_counter()
@@ -65,21 +70,18 @@ class SimpleProfiler(Profiler):
 
     def summary(self) -> str:
         """A line for each action, the longest first."""
-        if not self.actions:
+        if not self.actions or self._since is None:
             return ""
         whole = perf_counter() - self._since
-        heads = ("Action", "Mean (s)", "Calls", "Total (s)", "%") if self.extended else ("Action", "Mean (s)", "Total (s)")
-        rows = [heads]
-        for name, m in sorted(self.actions.items(), key=lambda item: -item[1].seconds):
-            mean, total = f"{m.seconds / m.calls:.6f}", f"{m.seconds:.4f}"
-            full = (name, mean, str(m.calls), total, f"{100 * m.seconds / whole:.1f}")
-            rows.append(full if self.extended else (name, mean, total))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        wide = max(map(len, self.actions))
         lines = [
-            "  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
-            for row in rows
+            f"Profile of {whole:.2f} s; actions within actions count in both.",
+            f"{'Action':{wide}}  {'Mean (s)':>10}  {'Total (s)':>10}" + f"  {'Calls':>9}  {'%':>5}" * self.extended,
         ]
-        return "\n".join([f"Profile of {whole:.2f} s; actions within actions count in both.", *lines])
+        for name, m in sorted(self.actions.items(), key=lambda item: -item[1].seconds):
+            line = f"{name:{wide}}  {m.seconds / m.calls:10.6f}  {m.seconds:10.4f}"
+            lines.append(line + f"  {m.calls:9}  {100 * m.seconds / whole:5.1f}" * self.extended)
+        return "\n".join(lines)
 
     def _take(self, action_name: str, seconds: float) -> None:
         measured = self.actions.get(action_name)
