@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -35,6 +36,7 @@ framework.Trainer(
 ).fit(Module(), [torch.zeros(64, 32)])
 """
 COUNTED = "--- modules: "
+BYTE_CODE = tempfile.TemporaryDirectory()
 
 
 def command(code: str) -> list[str]:
@@ -47,6 +49,8 @@ def measured(arguments: list[str]) -> tuple[float, float, float]:
     """CPU seconds, MiB at most, and modules of one run; the modules only where the program tells them."""
     reading, writing = os.pipe()
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    if environment.pop("PYTHONDONTWRITEBYTECODE", None):
+        environment["PYTHONPYCACHEPREFIX"] = BYTE_CODE.name  # compiling is no part of a second start
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=writing, env=environment)
     os.close(writing)
     with os.fdopen(reading) as file:

@@ -1,5 +1,8 @@
 """Validation, test and prediction: modes, results, order, and no trace left in training."""
 
+import os
+import weakref
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -163,3 +166,30 @@ def test_a_validation_loader_without_validation_step_is_refused_before_training(
 def test_a_share_of_a_loader_without_length_is_refused():
     with pytest.raises(ValueError, match=r"limit_val_batches=0\.5"):
         Trainer(limit_val_batches=0.5).validate(Net(), iter([(X, Y)]))
+
+
+def resident_megabytes():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096 / 1e6
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="needs Linux's account of memory")
+def test_memory_stays_flat_while_a_million_predictions_stream_by():
+    chunk = (torch.zeros(1000, 4), torch.zeros(1000, 2))
+    seen, early = 0, 0.0
+    for i, output in enumerate(Trainer().predict_iter(Net(), (chunk for _ in range(1000)))):
+        seen += len(output)
+        early = resident_megabytes() if i == 100 else early
+    assert seen == 1_000_000
+    assert resident_megabytes() - early < 10
+
+
+def test_predictions_that_nobody_wants_are_not_kept():
+    alive = []
+
+    class Writer:
+        def on_predict_batch_end(self, trainer, module, outputs, batch, batch_idx, dataloader_idx=0):
+            alive.append(weakref.ref(outputs))
+
+    assert Trainer(callbacks=[Writer()]).predict(Net(), loader(), return_predictions=False) is None
+    assert [ref() for ref in alive] == [None] * 7

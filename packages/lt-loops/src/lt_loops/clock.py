@@ -9,6 +9,21 @@ from lt_loops.profilers.profiler import PassThroughProfiler
 Call = Callable[..., Any]
 
 
+PARTS_OF_A_PROFILER = ("start", "stop", "profile", "wrap", "setup", "attach", "describe", "teardown")
+
+
+def checked(profiler: Any) -> Any:
+    """The profiler as given; one that measures nothing for None."""
+    if profiler is None:
+        return PassThroughProfiler()
+    if missing := [name for name in PARTS_OF_A_PROFILER if not callable(getattr(profiler, name, None))]:
+        raise TypeError(
+            f"`profiler` got {profiler!r}, which has no `{missing[0]}`. "
+            "Give a `SimpleProfiler()`, or an object of a class that inherits from `lt_loops.profilers.Profiler`."
+        )
+    return profiler
+
+
 class Clock:
     """Wraps what is to be measured, once, at set-up. Without a profiler `measured` gives back what it got.
 
@@ -17,9 +32,8 @@ class Clock:
     """
 
     def __init__(self, profiler: Any, engine: Any) -> None:
-        self._wrap: Callable[[str, Call], Call] | None = (
-            None if isinstance(profiler, PassThroughProfiler) else profiler.wrap
-        )
+        self._profiler = None if isinstance(profiler, PassThroughProfiler) else profiler
+        self._begun = False
         self._strategy = f"[Strategy]{type(getattr(engine, 'strategy', engine)).__name__}"
         self.seconds: dict[str, float] = {}
         self._inner = 0.0
@@ -27,13 +41,35 @@ class Clock:
     @property
     def is_profiling(self) -> bool:
         """True if there is a profiler."""
-        return self._wrap is not None
+        return self._profiler is not None
+
+    def begin(self, trainer: Any, fn: str) -> None:
+        """Tell the profiler which entry point it is, and where files go."""
+        if self._profiler is not None:
+            self._begun = True
+            self._profiler.say = trainer.print
+            self._profiler.setup(fn, trainer.local_rank, trainer.log_dir)
+
+    def attach(self, module: Any) -> None:
+        """Show the profiler the module that is about to run."""
+        if self._profiler is not None:
+            self._profiler.attach(module)
+
+    def end(self, fn: str) -> None:
+        """Have the profiler say what it measured, also of a run that failed."""
+        if not self._begun:
+            return
+        self._begun = False
+        try:
+            self._profiler.describe()
+        finally:
+            self._profiler.teardown(fn)
 
     def measured(self, action: str, call: Call, part: str | None = None) -> Call:
         """The callable under the profiler's eyes, its time counted for a part; the same callable without a profiler."""
-        if self._wrap is None:
+        if self._profiler is None:
             return call
-        call = self._wrap(action, call)
+        call = self._profiler.wrap(action, call)
         return call if part is None else self.timed(part, call)
 
     def strategy(self, name: str, call: Call) -> Call:

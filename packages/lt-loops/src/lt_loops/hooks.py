@@ -59,28 +59,36 @@ class Hooks(ModuleHooks):
         others = [cb for cb in trainer.callbacks if cb not in deciders]
         for name in (*MODULE_HOOKS, "on_sanity_check_start", "on_sanity_check_end", "on_exception"):
             callbacks = others if name == "on_train_epoch_end" else trainer.callbacks
-            calls = [_fitted(c, name) for c in _parties(name, trainer, callbacks, module, datamodule)]
-            setattr(self, name, _one_call([wrap(name, c) for c in calls] if wrap else calls))
-        decisions = list(_parties("on_train_epoch_end", trainer, deciders, None, None))
-        self.on_train_epoch_decision = _one_call(  # type: ignore[method-assign]
-            [wrap("on_train_epoch_end", c) for c in decisions] if wrap else decisions
-        )
+            parties = _parties(name, trainer, callbacks, module, datamodule)
+            setattr(self, name, _one_call(name, parties, wrap))
+        decisions = _parties("on_train_epoch_end", trainer, deciders, None, None)
+        self.on_train_epoch_decision = _one_call("on_train_epoch_end", decisions, wrap)  # type: ignore[method-assign]
 
 
-def _parties(name: str, trainer: Any, callbacks: Iterable[Any], module: Any, datamodule: Any) -> Iterable[Call]:
-    """The calls behind one hook, in order: data module, callbacks, module."""
+def _parties(
+    name: str, trainer: Any, callbacks: Iterable[Any], module: Any, datamodule: Any
+) -> Iterable[tuple[str, Any, Call]]:
+    """The kind and the object behind each call of one hook, and the call; in order: data module, callbacks, module."""
     if name in ("setup", "teardown", "prepare_data") and is_overridden(datamodule, name):
-        yield getattr(datamodule, name)
+        yield "LightningDataModule", datamodule, getattr(datamodule, name)
     for cb in callbacks if name in CALLBACK_HOOKS else ():
         if is_overridden(cb, name):
-            yield partial(getattr(cb, name), trainer, trainer.module)
+            yield "Callback", cb, partial(getattr(cb, name), trainer, trainer.module)
     if name != "on_load_checkpoint" and is_overridden(module, name):
-        yield getattr(module, name)
+        yield "LightningModule", module, getattr(module, name)
     if name == "on_exception" and is_overridden(datamodule, name):
-        yield datamodule.on_exception
+        yield "LightningDataModule", datamodule, datamodule.on_exception
 
 
-def _one_call(calls: list[Call]) -> Call:
+def _action(kind: str, party: Any, hook: str) -> str:
+    """The name under which a profiler sees a hook."""
+    who = getattr(party, "state_key", type(party).__qualname__) if kind == "Callback" else type(party).__name__
+    return f"[{kind}]{who}.{hook}"
+
+
+def _one_call(name: str, parties: Iterable[tuple[str, Any, Call]], wrap: Wrap | None) -> Call:
+    fitted = [(kind, party, _fitted(call, name)) for kind, party, call in parties]
+    calls = [wrap(_action(kind, party, name), call) if wrap else call for kind, party, call in fitted]
     if not calls:
         return nothing
     if len(calls) == 1:
