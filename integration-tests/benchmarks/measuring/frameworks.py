@@ -32,12 +32,12 @@ class Framework:
             enable_progress_bar=False, enable_model_summary=False,
         )  # fmt: skip
 
-    def as_used(self, epochs: int = 1) -> Any:
+    def as_used(self, epochs: int = 1, **others: Any) -> Any:
         """A trainer with its defaults: CSV files, progress bar, checkpoints, summary."""
         root = tempfile.mkdtemp(dir=FILES.name)
         logger = self.loggers.CSVLogger(root)
         return self.package.Trainer(
-            max_epochs=epochs, accelerator="cpu", devices=1, logger=logger, default_root_dir=root
+            max_epochs=epochs, accelerator="cpu", devices=1, logger=logger, default_root_dir=root, **others
         )
 
     def fabric(self) -> Any:

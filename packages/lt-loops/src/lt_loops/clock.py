@@ -1,6 +1,7 @@
 """Where the time of a run goes: by action if there is a profiler, and by part at the price of a few clock reads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -10,6 +11,9 @@ Call = Callable[..., Any]
 
 
 PARTS_OF_A_PROFILER = ("start", "stop", "profile", "wrap", "setup", "attach", "describe", "teardown")
+
+
+_END = object()
 
 
 def checked(profiler: Any) -> Any:
@@ -57,7 +61,7 @@ class Clock:
 
     def end(self, fn: str) -> None:
         """Have the profiler say what it measured, also of a run that failed."""
-        if not self._begun:
+        if self._profiler is None or not self._begun:
             return
         self._begun = False
         try:
@@ -80,6 +84,14 @@ class Clock:
         """The same for what the module may override."""
         return self.measured(f"[LightningModule]{type(module).__name__}.{name}", call)
 
+    def validation(self, call: Call) -> Call:
+        """The same for the validation loop within a fit, timed in any case."""
+        return self.timed("validation", self.measured("run_validation", call))
+
+    def batches(self, action: str, data: Iterator[Any]) -> Iterator[Any]:
+        """The iterator, each fetch measured."""
+        return data if self._profiler is None else _fetched(self.measured(action, partial(next, data, _END), "data"))
+
     def hook(self, action: str, call: Call) -> Call:
         """The same for a hook."""
         return self.measured(action, call, "hooks")
@@ -98,3 +110,8 @@ class Clock:
                 self._inner = outer + elapsed
 
         return run
+
+
+def _fetched(fetch: Call) -> Iterator[Any]:
+    while (batch := fetch()) is not _END:
+        yield batch

@@ -41,8 +41,8 @@ class EvaluationLoop:
 
     def setup(self, limit: int | float, even: bool = False) -> None:
         """Request the loaders and count their batches."""
-        self.given = self.source.request()
         trainer = self.trainer
+        self.given = self.source.request(trainer.clock)
         loaders = [
             trainer.engine.setup_dataloaders(
                 x, use_distributed_sampler=trainer.use_distributed_sampler, move_to_device=False, even=even
@@ -59,7 +59,9 @@ class EvaluationLoop:
         """The module's step, as the engine runs it, taking (batch, batch_idx, dataloader_idx)."""
         name = f"{self.word}_step"
         step = self.trainer.engine.bind(self.trainer.evaluated, name)
-        return indexed(step, getattr(self.trainer.module, name), name, len(self.loaders))
+        return self.trainer.clock.strategy(
+            name, indexed(step, getattr(self.trainer.module, name), name, len(self.loaders))
+        )
 
     def run(self, most: float = float("inf")) -> list[dict[str, Any]]:
         """Evaluate; returns one dict of metrics per loader."""
@@ -96,7 +98,9 @@ class EvaluationLoop:
         on_end = getattr(trainer.hooks, f"on_{self.word}_batch_end")
         logs_returns, collection = not hasattr(trainer.module, "log"), self.collection
         sends_steps = trainer.stage != Stage.SANITY_CHECK
-        for batch_idx, batch in enumerate(batches(loader, most)):
+        prefix = "val" if self.stage == "validate" else self.stage
+        data = trainer.clock.batches(f"[_EvaluationLoop].{prefix}_next", batches(loader, most))
+        for batch_idx, batch in enumerate(data):
             if batch is None:
                 rank_zero_warn(f"The loader to {self.stage} on gave None for a batch: it is skipped.")
                 continue

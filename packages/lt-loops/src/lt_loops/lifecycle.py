@@ -9,9 +9,10 @@ from lt_interfaces import MisconfigurationException, Stage, is_overridden, rank_
 
 from lt_loops import signals, state
 from lt_loops.arguments import as_list
+from lt_loops.clock import Clock
 from lt_loops.compiled import uncompiled
 from lt_loops.destinations import check_folders
-from lt_loops.hooks import Hooks, Wrap, check_callbacks, check_names
+from lt_loops.hooks import Hooks, check_callbacks, check_names
 from lt_loops.optimization import AutomaticOptimization, ManualOptimization
 from lt_loops.optimizers import LRSchedulerConfig, Schedulers, configure
 from lt_loops.readings import Readings, TrainerState
@@ -27,6 +28,7 @@ class Lifecycle(Readings):
     hooks: Hooks
     datamodule: Any
     profiler: Any
+    clock: Clock
     layer_sync: Any
     schedulers: Schedulers
     model: Any
@@ -97,6 +99,7 @@ class Lifecycle(Readings):
             )
         self.state = TrainerState("running", fn, Stage.TRAIN if fn == "fit" else Stage(fn))
         self.module, self.datamodule = model, datamodule
+        self.clock = Clock(self.profiler, self.engine)
         self.stop_signal = None
         required = {"fit": ("training_step", "configure_optimizers"), "predict": ()}.get(fn, (STEP.get(fn, ""),))
         check_names(model, required)
@@ -158,6 +161,7 @@ class Lifecycle(Readings):
         if self.is_global_zero:
             for logger in self.loggers:
                 getattr(logger, "experiment", None)
+        self.clock.begin(self, fn)
         self.hooks.setup(fn)
         self.hooks.configure_model()
         self._introduce(module)
@@ -167,7 +171,9 @@ class Lifecycle(Readings):
             self.layer_sync.apply(module)
         self.model = engine.setup_module(module)
         self.evaluated = module
-        self.transfer = transfer(engine, module, datamodule)
+        self.clock.attach(module)
+        move = transfer(engine, module, datamodule)
+        self.transfer = move and self.clock.strategy("batch_to_device", move)
         if fn == "fit":
             self._set_up_fit(checkpoint, path)
 
@@ -179,7 +185,8 @@ class Lifecycle(Readings):
 
     def _set_up_fit(self, checkpoint: dict[str, Any] | None, path: str | None) -> None:
         module = self.module
-        optimizers, self.lr_scheduler_configs = configure(module)
+        configured = self.clock.module(module, "configure_optimizers", configure)
+        optimizers, self.lr_scheduler_configs = configured(module)
         ready = self.engine.setup_optimizers(*optimizers) if optimizers else ()
         ready = [ready] if len(optimizers) == 1 else list(ready)
         self.optimizers = [
@@ -220,7 +227,7 @@ class Lifecycle(Readings):
 
     def resolve_hooks(self) -> None:
         """Fill the hook table from the callbacks there are now."""
-        wrap: Wrap | None = getattr(self.profiler, "wrap", None)
+        wrap = self.clock.hook if self.clock.is_profiling else None
         self.hooks.resolve(self, self.module, self.datamodule, wrap)
         self.needs_batch_indices = any(hasattr(cb, "write_on_batch_end") for cb in self.callbacks)
         log, log_dict = (getattr(self.module, name, getattr(self.recorder, name)) for name in ("log", "log_dict"))
@@ -273,7 +280,7 @@ class Lifecycle(Readings):
             self.hooks.teardown(fn)
         finally:
             for logger in self.loggers if self.is_global_zero else []:
-                logger.finalize(status)
+                self.clock.timed("logging", logger.finalize)(status)
             if status == "success":
                 self.state.status = "finished"
             self.stage = None
@@ -281,6 +288,7 @@ class Lifecycle(Readings):
                 self.layer_sync.revert(self.module)
             if self.engine.device.type != "cpu":
                 self.module.to("cpu")
+            self.clock.end(fn)
 
 
 def _differ(a: Any, b: Any) -> bool:

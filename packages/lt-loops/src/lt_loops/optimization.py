@@ -22,13 +22,20 @@ class Optimization:
         self.engine, self.hooks, self.progress = trainer.engine, trainer.hooks, trainer.progress
         self.scales = trainer.engine.scaler is not None
         self.stepped = False
-        self.training_step = trimmed(trainer.engine.bind(trainer.model, "training_step"), 2)
+        step = trimmed(trainer.engine.bind(trainer.model, "training_step"), 2)
+        self.training_step = trainer.clock.strategy("training_step", step)
+        run_backward = self._own_backward if is_overridden(module, "backward") else self.engine.backward
+        self.run_backward = trainer.clock.strategy("backward", run_backward)
+        self.engine_step = trainer.clock.strategy("optimizer_step", self.engine.optimizer_step)
         self.optimizers = [LightningOptimizer(o, self.optimizer_step) for o in optimizers]
         self.logs_returns = not hasattr(module, "log")
 
     def optimizer_step(self, optimizer: Any, closure: Callable[[], Any] | None = None) -> Any:
         """Step through the engine, and remember that it happened."""
         raise NotImplementedError
+
+    def _own_backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        self.module.backward(self.engine.scale_loss(loss), *args, **kwargs)
 
     def refresh(self) -> None:
         """Look again at what hooks may have changed on the optimizer; once an epoch and after validation."""
@@ -100,17 +107,14 @@ class ManualOptimization(Optimization):
         if self.scales:
             self.engine.unscale_gradients(optimizer)
         self.hooks.on_before_optimizer_step(optimizer)
-        if self.engine.optimizer_step(optimizer, inner):
+        if self.engine_step(optimizer, inner):
             self.stepped = True
         return result
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """`manual_backward`, scaled where the precision scales."""
         self.hooks.on_before_backward(loss)
-        if is_overridden(self.module, "backward"):
-            self.module.backward(self.engine.scale_loss(loss), *args, **kwargs)
-        else:
-            self.engine.backward(loss, *args, **kwargs)
+        self.run_backward(loss, *args, **kwargs)
         self.hooks.on_after_backward()
 
 
@@ -128,12 +132,18 @@ class AutomaticOptimization(Optimization):
         self.distributed = trainer.world_size > 1
         self.window_size = 1
         self._checked = False
+        self.run_zero_grad = trainer.clock.module(module, "optimizer_zero_grad", self.zero_grad)
+        self.run_clip = trainer.clock.module(module, "configure_gradient_clipping", self.clip)
         self.refresh()
 
     def refresh(self) -> None:
-        self.direct = _direct_step(self.optimizer) if self.engine.steps_plainly else None
-        self.custom_zero_grad = is_overridden(self.module, "optimizer_zero_grad") or not _plain_zero_grad(
-            self.optimizer
+        clock = self.trainer.clock
+        direct = _direct_step(self.optimizer) if self.engine.steps_plainly else None
+        self.direct = direct and clock.strategy("optimizer_step", direct)
+        self.custom_zero_grad = (
+            is_overridden(self.module, "optimizer_zero_grad")
+            or not _plain_zero_grad(self.optimizer)
+            or clock.is_profiling
         )
         self.clips = self.custom_clip or bool(self.trainer.gradient_clip_val)
 
@@ -175,16 +185,13 @@ class AutomaticOptimization(Optimization):
         if self.progress.window == 1 and self.optimizer is not None:
             hooks.on_before_zero_grad(self.optimizer)
             if self.custom_zero_grad:
-                self.zero_grad(batch_idx)
+                self.run_zero_grad(batch_idx)
             else:
                 for group in self.optimizer.param_groups:
                     for p in group["params"]:
                         p.grad = None
         hooks.on_before_backward(loss)
-        if self.custom_backward:
-            self.module.backward(self.engine.scale_loss(loss))
-        else:
-            self.engine.backward(loss)
+        self.run_backward(loss)
         hooks.on_after_backward()
         return output
 
@@ -196,7 +203,7 @@ class AutomaticOptimization(Optimization):
         self._before_step()
         direct = self.direct
         if direct is None or _is_watched(optimizer):
-            stepped = self.engine.optimizer_step(optimizer)
+            stepped = self.engine_step(optimizer)
         else:
             direct(optimizer)
             optimizer._opt_called = True
@@ -211,7 +218,7 @@ class AutomaticOptimization(Optimization):
             self.engine.unscale_gradients(self.optimizer)
         self.hooks.on_before_optimizer_step(self.optimizer)
         if self.clips:
-            self.clip()
+            self.run_clip()
 
     def clip(self) -> None:
         """Clip as the trainer was told, or as the module does it."""
@@ -261,11 +268,11 @@ class AutomaticOptimization(Optimization):
     def optimizer_step(self, optimizer: Any, closure: Callable[[], Any] | None = None) -> Any:
         """As the module's `optimizer_step` calls it."""
         if _needs_closure(optimizer) or closure is None:
-            self.stepped = self.engine.optimizer_step(optimizer, closure)
+            self.stepped = self.engine_step(optimizer, closure)
             return None
         with torch.enable_grad():
             loss = closure()
-        self.stepped = loss is not None and self.engine.optimizer_step(optimizer)
+        self.stepped = loss is not None and self.engine_step(optimizer)
         return loss
 
     def finish_window(self) -> None:

@@ -164,6 +164,7 @@ class Schedulers:
     def __init__(self, trainer: Any, module: Any, configs: list[LRSchedulerConfig], custom: bool) -> None:
         self.trainer, self.module = trainer, module
         self.custom = custom
+        self._step_one = trainer.clock.module(module, "lr_scheduler_step", self._step)
         plain = [c for c in configs if not c.reduce_on_plateau]
         plateau = [c for c in configs if c.reduce_on_plateau]
         self.on_step = [c for c in plain if c.interval == "step"]
@@ -175,7 +176,7 @@ class Schedulers:
         """Step those whose frequency divides the count of steps or epochs done."""
         for config in configs:
             if count % config.frequency == 0:
-                self._step(config)
+                self._step_one(config)
 
     def _step(self, config: LRSchedulerConfig) -> None:
         metric = None

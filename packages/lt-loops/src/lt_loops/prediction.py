@@ -39,8 +39,8 @@ class PredictionLoop:
 
     def setup(self, limit: int | float) -> None:
         """Request the loaders and count their batches."""
-        self.given = self.source.request()
         trainer = self.trainer
+        self.given = self.source.request(trainer.clock)
         self.loaders = [
             trainer.engine.setup_dataloaders(
                 x, use_distributed_sampler=trainer.use_distributed_sampler, move_to_device=False, even=False
@@ -84,9 +84,11 @@ class PredictionLoop:
             step = indexed(step, trainer.module.predict_step, name, len(self.loaders))
         else:
             step = trimmed(step, 3, takes=1)
+        step = trainer.clock.strategy("predict_step", step)
         on_start, on_end = hooks.on_predict_batch_start, hooks.on_predict_batch_end
         indices = index_stream(loader) if trainer.needs_batch_indices else None
-        for batch_idx, batch in enumerate(batches(loader, self._most[i])):
+        data = trainer.clock.batches("[_PredictionLoop].predict_next", batches(loader, self._most[i]))
+        for batch_idx, batch in enumerate(data):
             if indices is not None:
                 self.batch_indices = next(indices, None)
             if move is not None:

@@ -8,6 +8,7 @@ import torch
 from lt_interfaces import MisconfigurationException, is_overridden
 from torch import Tensor
 
+from lt_loops.clock import Clock
 from lt_loops.hooks import trimmed
 
 HOOKS = {"train": "train_dataloader", "validate": "val_dataloader", "test": "test_dataloader"}
@@ -28,12 +29,15 @@ class Source:
         self.is_given = given is not None
         self.is_defined = self.is_given or bool(owners)
         self._given, self._owner = given, owners[0] if owners else None
+        self._kind = "LightningModule" if self._owner is module else "LightningDataModule"
 
-    def request(self) -> Any:
+    def request(self, clock: Clock) -> Any:
         """Ask for the loaders, as the user gives them."""
         loaders = self._given
         if loaders is None and self._owner is not None:
-            loaders = getattr(self._owner, hook_name(self.stage))()
+            name = hook_name(self.stage)
+            action = f"[{self._kind}]{type(self._owner).__name__}.{name}"
+            loaders = clock.measured(action, getattr(self._owner, name), "data")()
         if loaders is None:
             raise MisconfigurationException(
                 f"There is no data to {self.stage} on: `{hook_name(self.stage)}` gave None. "

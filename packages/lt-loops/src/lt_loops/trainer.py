@@ -11,6 +11,7 @@ from lt_interfaces import MisconfigurationException, Progress, Stage, rank_zero_
 
 from lt_loops import arguments, state
 from lt_loops.arguments import as_list, count, share
+from lt_loops.clock import Clock, checked
 from lt_loops.engine import SingleDevice
 from lt_loops.evaluation import EvaluationLoop
 from lt_loops.hooks import Hooks, check_callbacks
@@ -68,7 +69,8 @@ class Trainer(Lifecycle):
         self.loggers: list[Any] = as_list(loggers)
         self.combine = combine
         self.layer_sync = layer_sync
-        self.profiler = profiler
+        self.profiler = checked(profiler)
+        self.clock = Clock(self.profiler, self.engine)
         self.limit_train_batches = share("limit_train_batches", limit_train_batches)
         self.limit_val_batches = share("limit_val_batches", limit_val_batches)
         self.limit_test_batches = share("limit_test_batches", limit_test_batches)
@@ -257,9 +259,12 @@ class Trainer(Lifecycle):
         """Send a record to all loggers, with the epoch, at the run's step."""
         if not record or not self.loggers or not self.is_global_zero:
             return
-        full = {"epoch": self.progress.epoch, **record}
+        send = self.clock.timed("logging", self.clock.measured("log_metrics", self._send))
+        send({"epoch": self.progress.epoch, **record})
+
+    def _send(self, record: Mapping[str, Any]) -> None:
         for logger in self.loggers:
-            logger.log_metrics(full, step=self.progress.step)
+            logger.log_metrics(record, step=self.progress.step)
 
     def log_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Send a record of a callback's to all loggers now, and let other callbacks see it."""
@@ -270,9 +275,13 @@ class Trainer(Lifecycle):
         """Write a checkpoint of the run as it stands; every rank must call."""
         if self.module is None:
             raise AttributeError("`trainer.save_checkpoint` was called before any module was attached. Fit first.")
+        write = self.clock.timed("checkpoints", self.clock.measured("save_checkpoint", self._save_checkpoint))
+        write(filepath, bool(weights_only))
+
+    def _save_checkpoint(self, filepath: Any, weights_only: bool) -> None:
         for logger in self.loggers if self.is_global_zero else []:
-            logger.save()
-        self.engine.save(filepath, state.gather(self, bool(weights_only)))
+            self.clock.timed("logging", logger.save)()
+        self.engine.save(filepath, state.gather(self, weights_only))
 
     def remove_checkpoint(self, filepath: Any) -> None:
         """Delete a checkpoint that this run wrote."""

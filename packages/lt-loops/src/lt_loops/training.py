@@ -76,8 +76,9 @@ class FitLoop:
                 trainer.setup_validation()
         trainer.recorder.at_epoch("on_train_start")
         hooks.on_train_start()
+        run_epoch = trainer.clock.measured("run_training_epoch", self.run_epoch)
         while not self.is_done():
-            self.run_epoch()
+            run_epoch()
         trainer.recorder.close("on_train_end")
         hooks.on_train_end()
 
@@ -94,7 +95,8 @@ class FitLoop:
         self.optimization.refresh()
         recorder.at_steps(TRAIN_STEP)
         trainer.see_new_callbacks()
-        optimize, move, validate_by_batch = self.optimization, trainer.transfer, self.validates_within_epoch()
+        optimize = trainer.clock.measured("run_training_batch", self.optimization, "steps")
+        move, validate_by_batch = trainer.transfer, self.validates_within_epoch()
         max_steps, every = self.max_steps, trainer.log_every_n_steps
         skipped = False
         for batch in data:
@@ -153,7 +155,7 @@ class FitLoop:
             rng.restore(self.resumed_rng)
             self.resumed_rng = None
         self.at = "batch"
-        return data
+        return trainer.clock.batches("[_TrainingEpochLoop].train_dataloader_next", data)
 
     def end_epoch(self, skipped: bool = False) -> None:
         """Everything that follows the last batch of an epoch, or the one at which training stopped."""
@@ -210,7 +212,7 @@ class FitLoop:
     def setup_data(self, reload: bool = False) -> None:
         """Request the loader, shard it, combine several, count the batches."""
         trainer = self.trainer
-        self.given = self.source.request()
+        self.given = self.source.request(trainer.clock)
         self._loaded_epoch = trainer.progress.epoch
         loader = self.given
         if is_collection(loader) or is_combined(loader):
@@ -321,7 +323,7 @@ class FitLoop:
         with rng.isolated() as self.training_rng, trainer.no_grad():
             if not loop.loaders or self._reloads_validation():
                 trainer.setup_validation()
-            loop.run()
+            trainer.clock.validation(loop.run)()
         self.training_rng = None
         trainer.stage = stage
         self._validated_at = (progress.epoch, progress.batch)
@@ -346,7 +348,7 @@ class FitLoop:
         with rng.isolated(), trainer.no_grad():
             trainer.setup_validation()
             trainer.hooks.on_sanity_check_start()
-            trainer.validate_loop.run(float("inf") if steps == -1 else steps)
+            trainer.clock.validation(trainer.validate_loop.run)(float("inf") if steps == -1 else steps)
             trainer.hooks.on_sanity_check_end()
         trainer.recorder.forget()
         trainer.stage = Stage.TRAIN

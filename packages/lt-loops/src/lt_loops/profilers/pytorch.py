@@ -59,11 +59,7 @@ class PyTorchProfiler(Profiler):
         self.group_by_input_shapes, self.emit_nvtx = group_by_input_shapes, emit_nvtx
         self.export_to_chrome, self.record_module_names = export_to_chrome, record_module_names
         self.table_kwargs = {"row_limit": row_limit, "sort_by": _sort_key(sort_by_key), **(table_kwargs or {})}
-        self.profiler_kwargs = {
-            "schedule": torch.profiler.schedule(wait=1, warmup=1, active=3, repeat=1),
-            "record_shapes": group_by_input_shapes,
-            **profiler_kwargs,
-        }
+        self.profiler_kwargs = {"record_shapes": group_by_input_shapes, **profiler_kwargs}
         self.profiler: Any = None
         """The `torch.profiler.profile` that runs or ran last."""
         self._runs = self._recorded = False
@@ -126,10 +122,9 @@ class PyTorchProfiler(Profiler):
             )
             self.profiler.__enter__()
             return
-        ready = self.profiler_kwargs.get("on_trace_ready")
-        self.profiler = torch.profiler.profile(
-            **{**self.profiler_kwargs, "on_trace_ready": partial(self._ready, ready)}
-        )
+        wanted = {"schedule": torch.profiler.schedule(wait=1, warmup=1, active=3, repeat=1), **self.profiler_kwargs}
+        wanted["on_trace_ready"] = partial(self._ready, wanted.get("on_trace_ready"))
+        self.profiler = torch.profiler.profile(**wanted)
         self.profiler.start()
 
     def _end(self) -> None:
