@@ -18,7 +18,7 @@ from measuring.terminal import terminal
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-EPOCHS = 4
+EPOCHS = 6
 
 
 class Epochs:

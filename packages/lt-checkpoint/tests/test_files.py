@@ -36,7 +36,7 @@ def test_a_folder_that_is_no_checkpoint_stays(tmp_path):
     with pytest.raises(ValueError, match="is not a sharded checkpoint"):
         remove(tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"it has no `\.metadata`"):
+    with pytest.raises(ValueError, match=r"it has no `meta\.pt`"):
         remove(tmp_path / "empty")
     assert len(os.listdir(folder)) == 4
 

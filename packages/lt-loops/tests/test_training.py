@@ -329,3 +329,53 @@ def test_an_lbfgs_optimizer_stepped_by_hand_gets_its_closure():
     trainer = quiet(max_epochs=1)
     trainer.fit(ByHand(), loader())
     assert trainer.global_step == 7
+
+
+def test_all_wrong_arguments_are_told_at_once():
+    with pytest.raises(ValueError, match=r"`limit_train_batches` got -1.*`max_steps` got -5"):
+        Trainer(max_steps=-5, limit_train_batches=-1)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "kind"),
+    [
+        ({"accumulate_grad_batches": 1.5}, TypeError),
+        ({"accumulate_grad_batches": 0}, ValueError),
+        ({"val_check_interval": "soon"}, ValueError),
+        ({"inference_mode": "no"}, TypeError),
+        ({"gradient_clip_algorithm": "norms"}, ValueError),
+        ({"min_steps": 9, "max_steps": 3}, ValueError),
+        ({"check_val_every_n_epoch": None, "val_check_interval": 0.5}, ValueError),
+    ],
+)
+def test_a_wrong_argument_is_refused_with_its_value_and_a_remedy(kwargs, kind):
+    with pytest.raises(kind, match=r"Give|Raise|Use|Did you mean") as error:
+        Trainer(**kwargs)
+    assert str(next(iter(kwargs.values()))) in str(error.value)
+
+
+def test_a_loader_that_gives_less_than_it_says_ends_the_epoch_and_is_validated(caplog):
+    class Boasts(Unsized):
+        def __len__(self):
+            return 100
+
+    class Counts(Net):
+        validated = 0
+
+        def validation_step(self, batch, batch_idx):
+            self.validated += 1
+
+    net = Counts()
+    with caplog.at_level("INFO", logger="lt"):
+        quiet(max_epochs=1, num_sanity_val_steps=0).fit(net, DataLoader(Boasts(48), 8), loader())
+    assert net.validated == 7
+    assert [r.message for r in caplog.records if "gave 6" in r.message] == ["The loader said 13 batches and gave 6."]
+
+
+def test_a_loss_that_is_not_finite_is_told_with_its_batch_when_asked():
+    class Explodes(Net):
+        def training_step(self, batch, batch_idx):
+            return self.loss(batch) * (float("nan") if batch_idx == 2 else 1.0)
+
+    with pytest.raises(FloatingPointError, match="nan in batch 2 of epoch 0"):
+        quiet(detect_anomaly=True).fit(Explodes(), loader())

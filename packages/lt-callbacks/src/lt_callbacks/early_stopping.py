@@ -67,6 +67,8 @@ class EarlyStopping(Callback):
         self.stopping_reason = EarlyStoppingReason.NOT_STOPPED
         self.stopping_reason_message: str | None = None
         self._active = True
+        self._wants_to_stop = False
+        self._together: tuple[EarlyStopping, ...] = (self,)
         self._metric = Monitor(monitor, type(self).__name__)
         self._checked_step = -1
 
@@ -76,12 +78,13 @@ class EarlyStopping(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         names = ("wait_count", "stopped_epoch", "best_score", "patience")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names} | {"wants_to_stop": self._wants_to_stop}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.wait_count = state_dict["wait_count"]
         self.stopped_epoch = state_dict["stopped_epoch"]
         self.best_score = torch.as_tensor(state_dict["best_score"])
+        self._wants_to_stop = state_dict.get("wants_to_stop", False) and self.wait_count >= self.patience
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         self._active = stage == "fit" and not trainer.fast_dev_run
@@ -155,7 +158,8 @@ class EarlyStopping(Callback):
         if not self._metric.is_settled and self.strict:  # on all ranks, so that none waits for the others
             raise RuntimeError(not_logged(type(self).__name__, self.monitor, metrics))
         stop = self.monitor in metrics and self.update(metrics[self.monitor])
-        if trainer.agree(stop):
+        self._wants_to_stop = trainer.agree(stop)
+        if all(stopper._wants_to_stop for stopper in self._together):
             trainer.should_stop = True
             self.stopped_epoch = trainer.current_epoch
             if self.stopping_reason_message is not None:
@@ -164,3 +168,10 @@ class EarlyStopping(Callback):
     def _say(self, message: str) -> None:
         if self.verbose:
             rank_zero_info(message) if self.log_rank_zero_only else log.info(message)
+
+
+def stop_when_all(*stoppers: EarlyStopping) -> list[EarlyStopping]:
+    """The same callbacks, which now stop training only once each of them would: `callbacks=[*stop_when_all(a, b)]`."""
+    for stopper in stoppers:
+        stopper._together = stoppers
+    return list(stoppers)

@@ -11,6 +11,7 @@ from torch import Tensor
 from lt_callbacks import ranking
 from lt_callbacks.checkpoint import Checkpoint
 from lt_callbacks.checkpoint_paths import is_same
+from lt_callbacks.whole_file import write_text
 
 TOLD = (
     "monitor", "dirpath", "best_model_path", "best_model_score", "current_score", "kth_best_model_path", "kth_value",
@@ -55,12 +56,7 @@ class KeptFiles(Checkpoint):
     def to_yaml(self, filepath: str | os.PathLike[str] | None = None) -> None:
         """Write the kept paths with their scores; by default into `best_k_models.yaml` beside them."""
         target = os.fspath(filepath or os.path.join(self.dirpath or "", "best_k_models.yaml"))
-        temporary = f"{target}.{os.getpid()}.tmp"
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.writelines(f"{json.dumps(path)}: {score.item()}\n" for path, score in self.best_k_models.items())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
+        write_text(target, "".join(f"{json.dumps(p)}: {score.item()}\n" for p, score in self.best_k_models.items()))
 
     def state_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in TOLD} | {"best_k_models": dict(self.best_k_models)}

@@ -5,6 +5,8 @@ from typing import Any
 
 from lt_interfaces import Callback, MisconfigurationException, Trainer
 
+from lt_callbacks.log_steps import has_logged, will_log
+
 
 class LearningRateMonitor(Callback):
     """Logs learning rates, each under its scheduler's `name` or `lr-<optimizer>`, with `/pg<k>` if there are groups.
@@ -42,12 +44,11 @@ class LearningRateMonitor(Callback):
             trainer.log_metrics(values)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        every = trainer.log_every_n_steps
-        if self._by_step and every and (trainer.global_step + 1) % every == 0:
+        if self._by_step and will_log(trainer):
             self._seen = self._values("step")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if self._seen and trainer.global_step % trainer.log_every_n_steps == 0:
+        if self._seen and has_logged(trainer):
             trainer.log_metrics(self._seen)
             self._seen = {}
 

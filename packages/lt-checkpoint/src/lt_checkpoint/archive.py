@@ -20,7 +20,8 @@ _MALFORMED = (Warning, zipfile.BadZipFile, NotImplementedError, ValueError, EOFE
 
 def check_archive(file: BinaryIO, path: Path, *, checksums: bool = True) -> None:
     """Return if the file is whole and asks for plain values only; leaves the file at its start."""
-    size = os.fstat(file.fileno()).st_size
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
     _check_frame(file, path, size)
     try:
         with zipfile.ZipFile(file) as archive:

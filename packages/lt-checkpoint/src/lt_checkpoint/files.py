@@ -8,18 +8,21 @@ from typing import TypeVar
 from lt_interfaces import CheckpointError, CorruptCheckpoint
 
 from lt_checkpoint.paths import StrPath, local
-from lt_checkpoint.reading import stored_step, verify
+from lt_checkpoint.reading import open_shards, stored_step, verify
+from lt_checkpoint.shards import META, left_over
+from lt_checkpoint.writing import link as link_file
 
 P = TypeVar("P", bound=StrPath)
 
 _STEP = re.compile(r"(?:^|[^a-z])step[=_-]?(\d+)")
 _VERSION = re.compile(r"-v(\d+)$")
-_SHARDS = re.compile(r"\.metadata|meta\.pt|.+\.distcp")
+_SHARDS = re.compile(r"\.metadata(\.tmp)?|meta\.pt|.+\.distcp|\.lt-[0-9a-f]{16}\.tmp")
+_MARKS = (META, ".metadata")  # what makes a folder a checkpoint: ours, and torch's own
 
 
 def exists(path: StrPath) -> bool:
     """True for a file, and for a sharded folder that was written to its end."""
-    return local(path).is_file() or (local(path) / ".metadata").is_file()
+    return local(path).is_file() or any((local(path) / mark).is_file() for mark in _MARKS)
 
 
 def remove(path: StrPath) -> None:
@@ -31,23 +34,52 @@ def remove(path: StrPath) -> None:
     if target.is_symlink() or not target.is_dir():
         target.unlink(missing_ok=True)
         return
-    strangers = sorted(entry.name for entry in target.iterdir() if not _SHARDS.fullmatch(entry.name) or entry.is_dir())
-    if strangers or not (target / ".metadata").is_file():
-        what = f"it holds `{strangers[0]}`" if strangers else "it has no `.metadata`"
-        raise ValueError(f"`{target}` is not a sharded checkpoint, {what}. Remove it by hand if it may go.")
-    (target / ".metadata").unlink()  # first: without it nobody takes the rest for a checkpoint
+    check_folder(target)
+    if not exists(target):
+        raise ValueError(f"`{target}` is not a sharded checkpoint, it has no `{META}`. Remove it by hand if it may go.")
+    for mark in _MARKS:  # first: without them nobody takes the rest for a checkpoint
+        (target / mark).unlink(missing_ok=True)
     for entry in target.iterdir():
         entry.unlink()
     target.rmdir()
 
 
+def check_folder(folder: Path) -> None:
+    """ValueError if anything in the folder is not of a sharded checkpoint."""
+    strangers = sorted(entry.name for entry in folder.iterdir() if not _SHARDS.fullmatch(entry.name) or entry.is_dir())
+    if strangers:
+        raise ValueError(
+            f"`{folder}` is not a sharded checkpoint, it holds `{strangers[0]}`. Remove it by hand if it may go."
+        )
+
+
+def link(source: StrPath, target: StrPath) -> None:
+    """A second name for a checkpoint, file or folder: nothing is written again, and either name may be removed.
+
+    Where the file system has no hard links, a copy.
+    """
+    origin, goal = local(source), local(target)
+    if not origin.is_dir():
+        link_file(origin, goal)
+        return
+    _, shards = open_shards(origin)
+    if goal.is_dir():
+        check_folder(goal)
+    for name in [*shards.files, META]:  # the last one makes it a checkpoint
+        link_file(origin / name, goal / name)
+    if (origin / ".metadata").is_file():
+        link_file(origin / ".metadata", goal / ".metadata")
+    for path in left_over(goal, shards.files):
+        path.unlink()
+
+
 def newest(folder: StrPath, pattern: str = "*.ckpt") -> list[Path]:
-    """The checkpoint files in a folder, newest first: by step, never by the clock.
+    """The checkpoints in a folder, newest first: by step, never by the clock.
 
     The step is that in the name (`step=20`), else that in the file; a file that cannot be read comes first, since it
     may be the newest.
     """
-    return sorted(filter(Path.is_file, local(folder).glob(pattern)), key=_age, reverse=True)
+    return sorted(filter(exists, local(folder).glob(pattern)), key=_age, reverse=True)
 
 
 def last_good(paths: Iterable[P]) -> tuple[P, dict[str, str]]:

@@ -11,17 +11,30 @@ from lt_interfaces import CorruptCheckpoint, nearest
 
 from lt_checkpoint.archive import check_archive
 from lt_checkpoint.paths import StrPath, local
+from lt_checkpoint.shards import META, Shards
 
 
 def load(path: StrPath, map_location: Any = "cpu") -> dict[str, Any]:
-    """The dict in a checkpoint file, every byte of it checked; Lightning's files and `torch.save`'s too.
+    """The dict in a checkpoint, every byte of it checked; Lightning's files and `torch.save`'s too.
 
+    A sharded checkpoint's folder is read in full: its tensors are whole, whatever the number of ranks was.
     Raises FileNotFoundError, CorruptCheckpoint (truncated, altered, no checkpoint) or UnsafeCheckpoint (asks for more
     than plain values and tensors). Nothing that the file says is run, whatever `torch.serialization` was told to allow.
     """
+    if local(path).is_dir():
+        meta, shards = open_shards(local(path), map_location)
+        return shards.put_into(meta, read=True)
     with _opened(local(path)) as file:
         check_archive(file, local(path))
         return _unpickle(file, local(path), map_location)
+
+
+def open_shards(folder: Path, map_location: Any = "cpu") -> tuple[dict[str, Any], Shards]:
+    """What `meta.pt` of a sharded checkpoint holds, and the shards that belong to it."""
+    if not (folder / META).is_file() and not (folder / ".metadata").is_file():
+        raise FileNotFoundError(f"The folder `{folder}` holds no complete sharded checkpoint. Name another.")
+    meta = load(folder / META, map_location) if (folder / META).is_file() else {}
+    return meta, Shards(folder, meta)
 
 
 def load_unsafe(path: StrPath, *, i_trust_this_file: bool = False, map_location: Any = "cpu") -> Any:
@@ -36,16 +49,22 @@ def load_unsafe(path: StrPath, *, i_trust_this_file: bool = False, map_location:
 
 
 def verify(path: StrPath) -> None:
-    """Return if `load` would accept the file, without loading it; else raise what `load` would."""
+    """Return if `load` would accept the checkpoint, without loading it; else raise what `load` would."""
+    if local(path).is_dir():
+        _, shards = open_shards(local(path), "meta")
+        for name in shards.files:
+            shards.check(name)
+        return
     with _opened(local(path)) as file:
         check_archive(file, local(path))
 
 
 def stored_step(path: StrPath) -> int | None:
     """The `global_step` in a checkpoint, None if it has none; reads no tensors and checks no checksums."""
-    with _opened(local(path)) as file:
-        check_archive(file, local(path), checksums=False)
-        step = _unpickle(file, local(path), "meta").get("global_step")
+    place = local(path) / META if local(path).is_dir() else local(path)
+    with _opened(place) as file:
+        check_archive(file, place, checksums=False)
+        step = _unpickle(file, place, "meta").get("global_step")
     return step if isinstance(step, int) else None
 
 
@@ -54,7 +73,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     if not path.exists():
         raise FileNotFoundError(_missing(path))
     if path.is_dir():
-        raise IsADirectoryError(f"`{path}` is a folder. Name the checkpoint file itself.")
+        raise IsADirectoryError(f"`{path}` is a folder. Name the file itself.")
     if not path.is_file():
         raise CorruptCheckpoint(f"`{path}` is a device, pipe or socket, no checkpoint. Name a checkpoint file.")
     with path.open("rb") as file:

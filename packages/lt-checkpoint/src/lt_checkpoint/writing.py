@@ -98,15 +98,15 @@ def write_text(path: StrPath, text: str) -> None:
 
 def _open_folder(folder: Path) -> int:
     if not folder.is_dir():
-        _make_folder(folder)
+        make_folder(folder)
     return os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
     """Make a folder whose name survives a power loss."""
     if folder.is_dir():
         return
-    _make_folder(folder.parent)
+    make_folder(folder.parent)
     with suppress(FileExistsError):
         folder.mkdir()
     parent = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY)

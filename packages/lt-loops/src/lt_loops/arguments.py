@@ -1,9 +1,10 @@
 """The arguments of the trainer as users write them, each checked once."""
 
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self
 
-from lt_interfaces import MisconfigurationException
+from lt_interfaces import MisconfigurationException, did_you_mean
 
 
 def seconds(name: str, value: Any) -> float:
@@ -21,8 +22,41 @@ def seconds(name: str, value: Any) -> float:
         ) from error
 
 
-def count(name: str, value: Any, least: int, none: bool = False) -> Any:
-    """An integer no smaller than `least`, as given."""
+class Checks:
+    """Checks called one after another; what they complain of is raised together when the block ends."""
+
+    def __init__(self) -> None:
+        self.errors: list[Exception] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __call__(self, check: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """What the check returns, or None if it complains."""
+        try:
+            return check(*args, **kwargs)
+        except (TypeError, ValueError) as error:
+            self.errors.append(error)
+            return None
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and len(self.errors) == 1:
+            raise self.errors[0]
+        if kind is None and self.errors:
+            raise MisconfigurationException(" ".join(map(str, self.errors)))
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False and nothing that is only like it."""
+    if isinstance(value, bool):
+        return value
+    raise TypeError(f"`{name}` got {value!r}. Give True or False.")
+
+
+def count(name: str, value: Any, least: int, none: bool = False, default: int | None = None) -> Any:
+    """An integer no smaller than `least`, as given; None if `none` allows it, or for the default."""
+    if value is None and default is not None:
+        return default
     if (value is None and none) or (isinstance(value, int) and not isinstance(value, bool) and value >= least):
         return value
     kind = TypeError if not isinstance(value, int) or isinstance(value, bool) else MisconfigurationException
@@ -49,11 +83,6 @@ def fast_dev_run(value: Any) -> bool | int:
     return count("fast_dev_run", value, 0) or False
 
 
-def fraction(value: Any) -> float:
-    """The share of an epoch that an interval is; 0 if it is none."""
-    return value if isinstance(value, float) else 0.0
-
-
 def interval(value: Any) -> Any:
     """A share of an epoch (float), a number of batches (int) or a duration, as given."""
     if value is None:
@@ -71,13 +100,38 @@ def interval(value: Any) -> Any:
     return value
 
 
-def clipping(value: Any, algorithm: Any) -> tuple[float | None, str | None]:
-    """Clip value or None, and the algorithm in lower case or None."""
+def validation_agrees(interval: Any, every_n_epoch: int | None) -> None:
+    """A share of an epoch makes no sense where batches are counted over epochs."""
+    if every_n_epoch is None and isinstance(interval, float) and interval < 1:
+        raise MisconfigurationException(
+            f"`check_val_every_n_epoch=None` counts batches over epochs, and `val_check_interval={interval}` is a "
+            "share of one. Give `val_check_interval` as an integer or a duration."
+        )
+
+
+def limits_agree(max_epochs: int | None, min_epochs: int | None, max_steps: int | None, min_steps: int) -> None:
+    """No minimum above its maximum."""
+    for unit, least, most in (("epochs", min_epochs, max_epochs), ("steps", min_steps, max_steps)):
+        if least and most not in (None, -1) and least > most:
+            raise MisconfigurationException(
+                f"`min_{unit}={least}` is more than `max_{unit}={most}`. Raise the one or lower the other."
+            )
+
+
+def clip_val(value: Any) -> float | None:
+    """The value to clip to, or None."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
         raise TypeError(f"`gradient_clip_val` got {value!r}. Give a number, or None for no clipping.")
-    if algorithm is not None and str(algorithm).lower() not in ("norm", "value"):
-        raise MisconfigurationException(f"`gradient_clip_algorithm` got {algorithm!r}. Use 'norm' or 'value'.")
-    return (value if value and value > 0 else None), (str(algorithm).lower() if algorithm is not None else None)
+    return value if value and value > 0 else None
+
+
+def clip_algorithm(value: Any) -> str | None:
+    """The algorithm, "norm" or "value" in lower case, or None."""
+    if value is not None and str(value).lower() not in ("norm", "value"):
+        raise MisconfigurationException(
+            f"`gradient_clip_algorithm` got {value!r}. {did_you_mean(str(value), ('norm', 'value'))}"
+        )
+    return None if value is None else str(value).lower()
 
 
 def as_list(given: Any) -> list[Any]:

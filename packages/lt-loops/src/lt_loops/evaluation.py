@@ -59,9 +59,9 @@ class EvaluationLoop:
         """The module's step, as the engine runs it, taking (batch, batch_idx, dataloader_idx)."""
         name = f"{self.word}_step"
         step = self.trainer.engine.bind(self.trainer.evaluated, name)
-        return self.trainer.clock.strategy(
-            name, indexed(step, getattr(self.trainer.module, name), name, len(self.loaders))
-        )
+        fitted = indexed(step, getattr(self.trainer.module, name), name, len(self.loaders))
+        measured: Call = self.trainer.clock.strategy(name, fitted)
+        return measured
 
     def run(self, most: float = float("inf")) -> list[dict[str, Any]]:
         """Evaluate; returns one dict of metrics per loader."""

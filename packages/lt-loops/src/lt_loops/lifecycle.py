@@ -54,7 +54,7 @@ class Lifecycle(Readings):
         def run() -> Any:
             with signals.deferred(self._stop):
                 try:
-                    self._set_up(fn, ckpt_path)
+                    self.clock.timed("set-up", self._set_up)(fn, ckpt_path)
                     result = loop()
                     if fn == "fit":
                         self.hooks.on_fit_end()
@@ -70,7 +70,7 @@ class Lifecycle(Readings):
         self._attach(fn, model, datamodule, given)
         self.engine.launch()
         try:
-            self._set_up(fn, ckpt_path)
+            self.clock.timed("set-up", self._set_up)(fn, ckpt_path)
             self.stage = Stage.PREDICT
             self.predict_loop.setup(self.limit_predict_batches)
             stream = self.predict_loop.stream()
@@ -150,6 +150,8 @@ class Lifecycle(Readings):
         module, datamodule, engine = self.module, self.datamodule, self.engine
         self.recorder.engine = engine
         self.recorder.forget()
+        self._log_dir = None
+        self.clock.begin(self, fn)
         self._introduce(module, datamodule)
         self._take_module_callbacks()
         self.resolve_hooks()
@@ -157,11 +159,9 @@ class Lifecycle(Readings):
         path = select(self, ckpt_path, same_model=module is self._fitted)
         self.ckpt_path = path
         checkpoint = None if path is None else engine.load(path)
-        self._log_dir = None
         if self.is_global_zero:
             for logger in self.loggers:
                 getattr(logger, "experiment", None)
-        self.clock.begin(self, fn)
         self.hooks.setup(fn)
         self.hooks.configure_model()
         self._introduce(module)

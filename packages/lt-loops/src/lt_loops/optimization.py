@@ -179,6 +179,11 @@ class AutomaticOptimization(Optimization):
             self._check(loss)
         if self.logs_returns:
             self.log_returned(output)
+        if self.trainer.detect_anomaly and not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"`training_step` returned a loss of {loss.item()} in batch {batch_idx} of epoch "
+                f"{self.progress.epoch}. Look at that batch; a lower learning rate or `gradient_clip_val` often helps."
+            )
         if self.window_size > 1:
             loss = loss / self.window_size
         hooks = self.hooks

@@ -10,7 +10,7 @@ import torch
 from lt_interfaces import MisconfigurationException, Progress, Stage, rank_zero_info
 
 from lt_loops import arguments, state
-from lt_loops.arguments import as_list, count, share
+from lt_loops.arguments import Checks, as_list, count, flag, share
 from lt_loops.clock import Clock, checked
 from lt_loops.engine import SingleDevice
 from lt_loops.evaluation import EvaluationLoop
@@ -71,39 +71,38 @@ class Trainer(Lifecycle):
         self.layer_sync = layer_sync
         self.profiler = checked(profiler)
         self.clock = Clock(self.profiler, self.engine)
-        self.limit_train_batches = share("limit_train_batches", limit_train_batches)
-        self.limit_val_batches = share("limit_val_batches", limit_val_batches)
-        self.limit_test_batches = share("limit_test_batches", limit_test_batches)
-        self.limit_predict_batches = share("limit_predict_batches", limit_predict_batches)
-        self.overfit_batches = share("overfit_batches", overfit_batches)
+        with Checks() as check:
+            self.limit_train_batches = check(share, "limit_train_batches", limit_train_batches)
+            self.limit_val_batches = check(share, "limit_val_batches", limit_val_batches)
+            self.limit_test_batches = check(share, "limit_test_batches", limit_test_batches)
+            self.limit_predict_batches = check(share, "limit_predict_batches", limit_predict_batches)
+            self.overfit_batches = check(share, "overfit_batches", overfit_batches)
+            self.fast_dev_run = check(arguments.fast_dev_run, fast_dev_run)
+            self.val_check_interval = check(arguments.interval, val_check_interval)
+            self.check_val_every_n_epoch = check(
+                count, "check_val_every_n_epoch", check_val_every_n_epoch, least=1, none=True
+            )
+            check(arguments.validation_agrees, self.val_check_interval, check_val_every_n_epoch)
+            self.num_sanity_val_steps = check(count, "num_sanity_val_steps", num_sanity_val_steps, least=-1, default=2)
+            self.log_every_n_steps = check(count, "log_every_n_steps", log_every_n_steps, least=0, default=50)
+            self.accumulate_grad_batches = check(count, "accumulate_grad_batches", accumulate_grad_batches, least=1)
+            self.gradient_clip_val = check(arguments.clip_val, gradient_clip_val)
+            self.gradient_clip_algorithm = check(arguments.clip_algorithm, gradient_clip_algorithm)
+            self.reload_dataloaders_every_n_epochs = check(
+                count, "reload_dataloaders_every_n_epochs", reload_dataloaders_every_n_epochs, least=0
+            )
+            self.inference_mode = check(flag, "inference_mode", inference_mode)
+            self.use_distributed_sampler = check(flag, "use_distributed_sampler", use_distributed_sampler)
+            self.detect_anomaly = check(flag, "detect_anomaly", detect_anomaly)
+            self.enable_autolog_hparams = check(flag, "enable_autolog_hparams", enable_autolog_hparams)
+            max_epochs = check(count, "max_epochs", max_epochs, least=-1, none=True)
+            min_epochs = check(count, "min_epochs", min_epochs, least=0, none=True)
+            max_steps = check(count, "max_steps", max_steps, least=-1)
+            min_steps = check(count, "min_steps", min_steps, least=0, none=True) or 0
+            check(arguments.limits_agree, max_epochs, min_epochs, max_steps, min_steps)
         if self.overfit_batches:
             self.limit_val_batches = self.overfit_batches
-        self.fast_dev_run = arguments.fast_dev_run(fast_dev_run)
-        self.val_check_interval = arguments.interval(val_check_interval)
-        self.check_val_every_n_epoch = count("check_val_every_n_epoch", check_val_every_n_epoch, 1, none=True)
-        if self.check_val_every_n_epoch is None and 0 < arguments.fraction(self.val_check_interval) < 1:
-            raise MisconfigurationException(
-                f"`check_val_every_n_epoch=None` counts batches over epochs, and `val_check_interval="
-                f"{self.val_check_interval}` is a share of one. Give `val_check_interval` as an integer or a duration."
-            )
-        self.num_sanity_val_steps = (
-            2 if num_sanity_val_steps is None else count("num_sanity_val_steps", num_sanity_val_steps, -1)
-        )
-        self.log_every_n_steps = 50 if log_every_n_steps is None else count("log_every_n_steps", log_every_n_steps, 0)
-        self.accumulate_grad_batches = count("accumulate_grad_batches", accumulate_grad_batches, 1)
-        self.gradient_clip_val, self.gradient_clip_algorithm = arguments.clipping(
-            gradient_clip_val, gradient_clip_algorithm
-        )
-        self.inference_mode = inference_mode
-        self.use_distributed_sampler = use_distributed_sampler
-        self.detect_anomaly = detect_anomaly
-        self.reload_dataloaders_every_n_epochs = count(
-            "reload_dataloaders_every_n_epochs", reload_dataloaders_every_n_epochs, 0
-        )
         self.default_root_dir = os.path.expanduser(os.fspath(default_root_dir or os.getcwd()))
-        self.enable_autolog_hparams = enable_autolog_hparams
-        max_epochs = count("max_epochs", max_epochs, -1, none=True)
-        max_steps = count("max_steps", max_steps, -1)
         if max_epochs is None and max_steps != -1:
             max_epochs = -1
         if self.fast_dev_run:
@@ -112,15 +111,9 @@ class Trainer(Lifecycle):
             self.limit_test_batches = self.limit_predict_batches = int(self.fast_dev_run)
             self.num_sanity_val_steps, self.log_every_n_steps = 0, 1
             self.val_check_interval, self.check_val_every_n_epoch = 1.0, 1
-        least_steps = count("min_steps", min_steps, 0, none=True) or 0
-        least_epochs = count("min_epochs", min_epochs, 0, none=True)
-        self.fit_loop = FitLoop(
-            self,
-            max_epochs,
-            (1 if least_steps else 0) if least_epochs is None else least_epochs,
-            max_steps,
-            least_steps,
-        )
+        if min_epochs is None:
+            min_epochs = 1 if min_steps else 0
+        self.fit_loop = FitLoop(self, max_epochs, min_epochs, max_steps, min_steps)
         self.validate_loop = EvaluationLoop(self, "validate")
         self.test_loop = EvaluationLoop(self, "test")
         self.predict_loop = PredictionLoop(self)

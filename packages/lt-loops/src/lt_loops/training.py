@@ -155,7 +155,8 @@ class FitLoop:
             rng.restore(self.resumed_rng)
             self.resumed_rng = None
         self.at = "batch"
-        return trainer.clock.batches("[_TrainingEpochLoop].train_dataloader_next", data)
+        measured: Iterator[Any] = trainer.clock.batches("[_TrainingEpochLoop].train_dataloader_next", data)
+        return measured
 
     def end_epoch(self, skipped: bool = False) -> None:
         """Everything that follows the last batch of an epoch, or the one at which training stopped."""

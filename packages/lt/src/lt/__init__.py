@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lt import cli as cli
     from lt import demo as demo
     from lt import loggers as loggers
+    from lt import profilers as profilers
     from lt import strategies as strategies
     from lt import utilities as utilities
     from lt.datamodule import LightningDataModule as LightningDataModule
@@ -31,7 +32,7 @@ _HOMES = {
     "Trainer": "lt.trainer",
     "seed_everything": "lt_accel",
 }
-_SUBMODULES = ("accelerators", "callbacks", "cli", "demo", "loggers", "strategies", "utilities")
+_SUBMODULES = ("accelerators", "callbacks", "cli", "demo", "loggers", "profilers", "strategies", "utilities")
 
 __all__ = [
     "Callback",
@@ -44,6 +45,7 @@ __all__ = [
     "cli",
     "demo",
     "loggers",
+    "profilers",
     "seed_everything",
     "strategies",
     "utilities",

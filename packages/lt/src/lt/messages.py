@@ -11,6 +11,7 @@ def summary(trainer: Any, seconds: float) -> str:
     reached = [f"{k} {float(v):.4g}" for k, v in trainer.callback_metrics.items() if not k.endswith("_step")]
     steps = trainer.global_step - trainer.fit_loop.first_step
     lines = [f"Trained {steps} steps to epoch {trainer.current_epoch} in {seconds:.1f} s: {', '.join(reached)}"]
+    lines += _shares(trainer.clock.seconds, seconds)
     for callback in trainer.checkpoint_callbacks:
         if best := callback.best_model_path:
             score = getattr(callback, "best_model_score", None)
@@ -23,6 +24,15 @@ def summary(trainer: Any, seconds: float) -> str:
         report = os.path.join(str(trainer.log_dir), "report.html")
         lines += [f"Curves: {_from_here(report)}"] if os.path.exists(report) else []
     return "\n".join(lines)
+
+
+def _shares(parts: dict[str, float], whole: float) -> list[str]:
+    """Where the time went; data and steps are told apart only under a profiler, since that costs something."""
+    if not parts:
+        return []
+    rest = "all else" if "steps" in parts else "training and all else"
+    shares = {**parts, rest: max(0.0, whole - sum(parts.values()))}
+    return ["Time: " + ", ".join(f"{part} {100 * seconds / whole:.0f} %" for part, seconds in shares.items())]
 
 
 def _from_here(path: str) -> str:

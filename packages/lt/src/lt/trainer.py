@@ -14,6 +14,7 @@ from lt_accel import Fabric, TorchSyncBatchNorm, seed_everything
 from lt_callbacks import ModelCheckpoint, ModelSummary, ProgressBar, Timer, default_progress_bar
 from lt_data import CombinedLoader
 from lt_interfaces import MisconfigurationException
+from lt_loops.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 
 from lt.argparse_arguments import ArgparseArguments
 from lt.environment import with_environment_defaults
@@ -25,6 +26,11 @@ CALLBACKS = {name: getattr(lt_callbacks, name) for name in lt_callbacks.__all__}
 LOGGERS: dict[str, Callable[..., Any]] = {
     "csv": lt_loggers.CSVLogger,
     "tensorboard": lt_loggers.TensorBoardLogger,
+}
+PROFILERS: dict[str, Callable[..., Any]] = {
+    "advanced": AdvancedProfiler,
+    "pytorch": PyTorchProfiler,
+    "simple": SimpleProfiler,
 }
 
 
@@ -64,7 +70,7 @@ class Trainer(ArgparseArguments, lt_loops.Trainer):
         benchmark: Let cuDNN search for the fastest algorithms.
         inference_mode: False evaluates under `no_grad` instead of inference mode.
         use_distributed_sampler: False leaves loaders as they are on several processes.
-        profiler: A profiler object.
+        profiler: "simple", "advanced", "pytorch", or a profiler object.
         detect_anomaly: Find the operation that made a NaN in backward; slow.
         barebones: Nothing but the loop, to measure its cost.
         plugins: Precision, cluster environment or other objects of the engine.
@@ -153,7 +159,7 @@ class Trainer(ArgparseArguments, lt_loops.Trainer):
         super().__init__(
             engine=self.fabric, callbacks=callbacks, loggers=_loggers(logger, default_root_dir, bool(fast_dev_run)),
             combine=_combine, layer_sync=TorchSyncBatchNorm() if sync_batchnorm else None,
-            profiler=profiler, max_epochs=max_epochs, min_epochs=min_epochs,
+            profiler=resolve("profilers", profiler, PROFILERS), max_epochs=max_epochs, min_epochs=min_epochs,
             max_steps=max_steps, min_steps=min_steps, limit_train_batches=limit_train_batches,
             limit_val_batches=limit_val_batches, limit_test_batches=limit_test_batches,
             limit_predict_batches=limit_predict_batches, fast_dev_run=fast_dev_run, overfit_batches=overfit_batches,

@@ -69,6 +69,11 @@ class AdvancedProfiler(Profiler):
             with lt_checkpoint.atomic_write(self.path(f"-{name}.prof")) as file:
                 marshal.dump(profile.stats, file)
 
+    def reset(self) -> None:
+        """Start counting anew, unless something is running."""
+        if not self._running:
+            self.profiles = {}
+
     def _table(self, action_name: str, profile: cProfile.Profile) -> str:
         if not profile.getstats():
             return f"Profile of {action_name}\nIt called no function.\n"

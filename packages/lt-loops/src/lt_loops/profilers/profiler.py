@@ -27,6 +27,7 @@ class Profiler:
         self.stage: str | None = None
         self.local_rank = 0
         self.log_dir: Any = None
+        self._told = False
 
     def start(self, action_name: str) -> None:
         """The action begins."""
@@ -65,12 +66,19 @@ class Profiler:
     def setup(self, stage: str, local_rank: int | None = None, log_dir: Any = None) -> None:
         """An entry point begins: "fit", "validate", "test" or "predict"."""
         self.stage, self.local_rank, self.log_dir = stage, local_rank or 0, log_dir
+        if self._told:
+            self.reset()
+            self._told = False
+
+    def reset(self) -> None:
+        """Forget what was measured; a new entry point starts so once the summary of the last one is out."""
 
     def attach(self, module: Any) -> None:
         """The module that is about to run, on its device."""
 
     def describe(self) -> None:
         """Write the summary to its file or print it."""
+        self._told = True
         if not (text := self.summary()):
             return
         if self.filename is None:

@@ -73,15 +73,18 @@ class SimpleProfiler(Profiler):
         if not self.actions or self._since is None:
             return ""
         whole = perf_counter() - self._since
-        wide = max(map(len, self.actions))
         lines = [
             f"Profile of {whole:.2f} s; actions within actions count in both.",
-            f"{'Action':{wide}}  {'Mean (s)':>10}  {'Total (s)':>10}" + f"  {'Calls':>9}  {'%':>5}" * self.extended,
+            f"{'Mean (s)':>10}  {'Total (s)':>10}" + f"  {'Calls':>9}  {'%':>5}" * self.extended + "  Action",
         ]
         for name, m in sorted(self.actions.items(), key=lambda item: -item[1].seconds):
-            line = f"{name:{wide}}  {m.seconds / m.calls:10.6f}  {m.seconds:10.4f}"
-            lines.append(line + f"  {m.calls:9}  {100 * m.seconds / whole:5.1f}" * self.extended)
+            line = f"{m.seconds / m.calls:10.6f}  {m.seconds:10.4f}"
+            lines.append(line + f"  {m.calls:9}  {100 * m.seconds / whole:5.1f}" * self.extended + f"  {name}")
         return "\n".join(lines)
+
+    def reset(self) -> None:
+        """Start counting anew."""
+        self.actions, self._since = {}, None
 
     def _take(self, action_name: str, seconds: float) -> None:
         measured = self.actions.get(action_name)

@@ -1,0 +1,245 @@
+"""The configurations that are killed and resumed: a little of everything that has a state."""
+
+import csv
+import hashlib
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lt as L
+import torch
+import torch.nn.functional as F
+from kill_and_resume import Trial, note, noted, plain
+from lt.callbacks import EarlyStopping, ModelCheckpoint
+from lt.loggers import CSVLogger
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+SAMPLES = 44
+
+
+class Samples(Dataset[Any]):
+    """Numbers with their index; augmented ones draw from all of a process's generators."""
+
+    def __init__(self, augmented: bool = False, size: int = SAMPLES) -> None:
+        self.augmented = augmented
+        self.x = torch.randn(size, 6, generator=torch.Generator().manual_seed(5))
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int) -> tuple[int, Tensor, Tensor]:
+        x = self.x[index]
+        if self.augmented:
+            import random
+
+            x = x + 0.1 * torch.randn(6) * random.random()
+        return index, x, x.sum().round() % 3
+
+
+
+
+class Net(L.LightningModule):
+    def __init__(self, per_step_schedule: bool = False, plateau: str = "") -> None:
+        super().__init__()
+        self.per_step_schedule, self.plateau = per_step_schedule, plateau
+        self.net = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 3))
+
+    def loss(self, batch: Any) -> Tensor:
+        return F.cross_entropy(self.net(batch[1]), batch[2].long() % 3)
+
+    def seen(self, batch: Any, batch_idx: int) -> None:
+        ids, values = batch[0].tolist(), hashlib.blake2b(bytes(batch[1].view(torch.uint8).flatten().tolist()))
+        note(Path(self.trainer.default_root_dir), "batch", self.current_epoch, batch_idx, ids, values.hexdigest()[:16])
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        self.seen(batch, batch_idx)
+        loss = self.loss(batch)
+        self.log("loss", loss, on_step=True, on_epoch=True)
+        self.log("most", loss, on_step=False, on_epoch=True, reduce_fx="max")
+        self.log("spread", float(batch_idx), on_step=False, on_epoch=True, reduce_fx=lambda v: v.std())
+        return loss
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("val_loss", self.loss(batch))
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.AdamW(self.parameters(), 0.02)
+        if self.plateau:
+            scheduler: Any = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.8, patience=0)
+            config = {"scheduler": scheduler, "interval": self.plateau, "monitor": "val_loss"}
+            return {"optimizer": optimizer, "lr_scheduler": config}
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 3, 0.9)
+        interval = "step" if self.per_step_schedule else "epoch"
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
+
+
+class WithMetrics(Net):
+    """torchmetrics' objects: one logged as an object, one only updated until the epoch ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from torchmetrics import MeanMetric
+        from torchmetrics.classification import MulticlassAccuracy
+
+        self.accuracy = MulticlassAccuracy(3, average="micro")
+        self.quiet = MeanMetric()
+        self.val_accuracy = MulticlassAccuracy(3, average="micro")
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        loss = super().training_step(batch, batch_idx)
+        self.accuracy(self.net(batch[1]), batch[2].long() % 3)
+        self.quiet.update(loss)
+        self.log("accuracy", self.accuracy, on_step=True, on_epoch=True)
+        return loss
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        super().validation_step(batch, batch_idx)
+        self.val_accuracy(self.net(batch[1]), batch[2].long() % 3)
+        self.log("val_accuracy", self.val_accuracy)
+
+    def on_train_epoch_end(self) -> None:
+        self.log("quiet", self.quiet.compute())
+        self.quiet.reset()
+
+
+class ByHand(Net):
+    """Two optimizers, one at every other batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        self.seen(batch, batch_idx)
+        first, second = self.optimizers()
+        loss = self.loss(batch)
+        first.zero_grad()
+        self.manual_backward(loss)
+        first.step()
+        if batch_idx % 2:
+            second.step()
+            second.zero_grad()
+        self.log("loss", loss, on_step=True, on_epoch=True)
+
+    def configure_optimizers(self) -> Any:
+        first, last = self.net[0], self.net[-1]
+        return [torch.optim.Adam(first.parameters(), 0.01), torch.optim.SGD(last.parameters(), 0.1, momentum=0.9)]
+
+
+class Noting(L.Trainer):
+    """Notes each save and each start in the trace."""
+
+    def save_checkpoint(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        note(Path(self.default_root_dir), "saving", self.global_step)
+        super().save_checkpoint(filepath, *args, **kwargs)
+        note(Path(self.default_root_dir), "saved", self.global_step)
+
+
+class Start(L.Callback):
+    """Notes at which step training starts."""
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        note(Path(trainer.default_root_dir), "training from", trainer.global_step)
+
+
+def trial(
+    name: str,
+    make: Callable[[], L.LightningModule] = Net,
+    *,
+    data: Callable[[], Any] | None = None,
+    checkpoint: dict[str, Any] | None = None,
+    stopping: dict[str, Any] | None = None,
+    **flags: Any,
+) -> Trial:
+    """A configuration; `data`, `checkpoint` and `stopping` say what differs from the usual."""
+
+    def run(folder: Path) -> None:
+        warnings.simplefilter("ignore")
+        torch.manual_seed(1)
+        model = make()
+        torch.manual_seed(2)
+        keep = ModelCheckpoint(folder, save_last=True, **(checkpoint or {"every_n_train_steps": 2}))
+        callbacks = [Start(), keep, *([EarlyStopping(**stopping)] if stopping else [])]
+        trainer = Noting(
+            **{"max_epochs": 3, "log_every_n_steps": 1, **flags}, accelerator="cpu", default_root_dir=folder,
+            callbacks=callbacks, logger=CSVLogger(folder, "csv", 0), enable_progress_bar=False,
+            enable_model_summary=False,
+        )  # fmt: skip
+        training = data() if data else DataLoader(Samples(), 4, shuffle=True)
+        trainer.fit(model, training, DataLoader(Samples(size=10), 4), ckpt_path="last")
+        torch.save({"outcome": final(trainer, keep)}, folder / "outcome.pt")
+
+    return Trial(name, run, outcome)
+
+
+def final(trainer: Any, keep: ModelCheckpoint) -> dict[str, Any]:
+    """The state that a run ends with."""
+    stopping = [(cb.wait_count, cb.stopped_epoch, plain(cb.best_score)) for cb in trainer.early_stopping_callbacks]
+    return {
+        "weights": plain(trainer.lightning_module.state_dict()),
+        "optimizers": [plain(o.state_dict()) for o in trainer.optimizers],
+        "schedulers": [plain(c.scheduler.state_dict()) for c in trainer.lr_scheduler_configs],
+        "scaler": plain(trainer.engine.state_dict()),
+        "metrics": plain(dict(trainer.callback_metrics)),
+        "position": [trainer.current_epoch, trainer.global_step],
+        "stopping": stopping,
+        "kept": sorted((Path(path).name, score.item()) for path, score in keep.best_k_models.items()),
+        "best": [Path(keep.best_model_path).name, plain(keep.best_model_score)],
+        "generators": plain(torch.get_rng_state()),
+    }
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    """All that is compared of a finished run."""
+    batches: dict[tuple[int, int], Any] = {}
+    repeated_alike = True
+    for _, _, epoch, index, *seen in noted(folder, "batch"):
+        repeated_alike &= batches.setdefault((epoch, index), seen) == seen
+    files = sorted(path.name for path in folder.glob("*.ckpt"))
+    left: dict[str, Any] = torch.load(folder / "outcome.pt")["outcome"]
+    return left | {"batches": batches, "batches done twice": repeated_alike, "files": files, "records": records(folder)}
+
+
+def records(folder: Path) -> dict[str, dict[str, str]]:
+    """The logged values by step; where a step was logged twice, the last ones."""
+    found: dict[str, dict[str, str]] = {}
+    with open(folder / "csv" / "version_0" / "metrics.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            found.setdefault(row["step"], {}).update({k: v for k, v in row.items() if v})
+    return found
+
+
+def with_workers() -> DataLoader[Any]:
+    return DataLoader(Samples(augmented=True), 4, shuffle=True, num_workers=2)
+
+
+def with_kept_workers() -> DataLoader[Any]:
+    return DataLoader(Samples(augmented=True), 4, shuffle=True, num_workers=2, persistent_workers=True)
+
+
+def with_a_generator() -> DataLoader[Any]:
+    return DataLoader(Samples(augmented=True), 4, shuffle=True, generator=torch.Generator().manual_seed(3))
+
+
+TOP = {"monitor": "val_loss", "every_n_train_steps": 3, "save_top_k": 2}
+STOP = {"monitor": "val_loss", "patience": 3}
+TRIALS = {
+    t.name: t
+    for t in (
+        trial("shuffle, dropout"),
+        trial("augmentation, own generator", data=with_a_generator),
+        trial("accumulation 3", lambda: Net(per_step_schedule=True), accumulate_grad_batches=3),
+        trial("validation mid-epoch, plateau", lambda: Net(plateau="step"), val_check_interval=4),
+        trial("plateau by epoch", lambda: Net(plateau="epoch"), checkpoint={"every_n_epochs": 1}),
+        trial("top-k, early stopping", val_check_interval=3, checkpoint=TOP, stopping=STOP, max_epochs=9),
+        trial("early stopping by epoch", stopping={"monitor": "val_loss", "patience": 1}, max_epochs=9),
+        trial("torchmetrics", WithMetrics, val_check_interval=5),
+        trial("2 workers, augmentation", data=with_workers),
+        trial("2 kept workers, augmentation", data=with_kept_workers),
+        trial("manual, 2 optimizers", ByHand),
+        trial("fp16 scaler", precision="16-mixed"),
+        trial("max_steps", max_epochs=-1, max_steps=29, val_check_interval=4),
+    )
+}
