@@ -25,7 +25,7 @@ def test_nothing_given_is_the_trainer_by_default(parser):
     given, plain = L.Trainer.from_argparse_args(parser.parse_args([])), L.Trainer()
     assert [type(cb) for cb in given.callbacks] == [type(cb) for cb in plain.callbacks]
     assert [type(x) for x in given.loggers] == [type(x) for x in plain.loggers]
-    assert (given.max_epochs, given.max_steps, given.min_epochs) == (plain.max_epochs, plain.max_steps, 0)
+    assert (given.max_epochs, given.max_steps, given.min_epochs) == (plain.max_epochs, plain.max_steps, None)
 
 
 def test_keywords_win_and_bare_flags_are_true(parser):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from lt.callbacks import EarlyStopping, LineProgressBar, ModelCheckpoint, ModelSummary, Timer
 from lt.demo import DigitClassifier, Digits
-from lt.loggers import CSVLogger, TensorBoardLogger
+from lt.loggers import CSVLogger, HTMLLogger, TensorBoardLogger
 
 
 def kinds(found):
@@ -45,10 +45,10 @@ def test_objects_are_taken_as_they_are():
     assert trainer.accelerator is accelerator
 
 
-def test_by_default_there_are_a_checkpoint_a_bar_a_summary_and_two_loggers(tmp_path):
+def test_by_default_there_are_a_checkpoint_a_bar_a_summary_and_three_loggers(tmp_path):
     trainer = L.Trainer(default_root_dir=tmp_path)
     assert {ModelCheckpoint, LineProgressBar, ModelSummary} == set(kinds(trainer.callbacks))
-    assert kinds(trainer.loggers) == [TensorBoardLogger, CSVLogger]
+    assert kinds(trainer.loggers) == [TensorBoardLogger, CSVLogger, HTMLLogger]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -140,9 +140,10 @@ def test_a_list_of_loaders_is_combined():
 def test_a_fit_ends_by_saying_what_was_reached_and_where_everything_is(tmp_path, capsys):
     trainer = L.Trainer(max_epochs=1, limit_train_batches=2, default_root_dir=tmp_path)
     trainer.fit(DigitClassifier(width=2), datamodule=Digits())
-    reached, best, last, logs = capsys.readouterr().out.splitlines()[-4:]
+    reached, best, last, logs, curves = capsys.readouterr().out.splitlines()[-5:]
     assert reached.startswith("Trained 2 steps to epoch 1 in ")
     assert "val_loss " in reached
     assert str(trainer.checkpoint_callback.best_model_path) in best
     assert last.startswith("Last checkpoint: ")
     assert logs == f"Logs: {trainer.log_dir}"
+    assert curves == f"Curves: {trainer.log_dir}/report.html"
