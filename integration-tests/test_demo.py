@@ -81,12 +81,15 @@ def test_in_a_file_the_output_is_a_few_plain_lines(full):
 
 
 def test_the_last_lines_say_what_was_reached_and_where_everything_is(full):
-    reached, best, last, logs = (full / "said.txt").read_text().splitlines()[-4:]
+    reached, time, best, last, logs, curves = (full / "said.txt").read_text().splitlines()[-6:]
     assert re.match(r"Trained \d+ steps to epoch \d+ in [\d.]+ s: .*val_acc 0\.9", reached)
+    assert time.startswith("Time: set-up ")
     found = re.match(r"Best checkpoint: (\S+) \(val_loss 0\.\d+\)", best), re.match(r"Last checkpoint: (\S+)$", last)
     assert all((full / match[1]).is_file() for match in found)
     folder = full / re.match(r"Logs: (\S+)$", logs)[1]
-    assert {path.name.partition(".")[0] for path in folder.iterdir()} == {"checkpoints", "events", "hparams", "metrics"}
+    found = {path.name.partition(".")[0] for path in folder.iterdir()}
+    assert found == {"checkpoints", "events", "hparams", "metrics", "report"}
+    assert curves == f"Curves: {(folder / 'report.html').relative_to(full)}"
 
 
 def test_training_stopped_early_at_the_end_of_an_epoch(full):

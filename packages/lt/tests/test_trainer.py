@@ -1,5 +1,6 @@
 """The trainer's flags become objects, with defaults that can be turned off and contradictions that are refused."""
 
+import re
 from datetime import timedelta
 
 import lt as L
@@ -140,9 +141,10 @@ def test_a_list_of_loaders_is_combined():
 def test_a_fit_ends_by_saying_what_was_reached_and_where_everything_is(tmp_path, capsys):
     trainer = L.Trainer(max_epochs=1, limit_train_batches=2, default_root_dir=tmp_path)
     trainer.fit(DigitClassifier(width=2), datamodule=Digits())
-    reached, best, last, logs, curves = capsys.readouterr().out.splitlines()[-5:]
+    reached, time, best, last, logs, curves = capsys.readouterr().out.splitlines()[-6:]
     assert reached.startswith("Trained 2 steps to epoch 1 in ")
     assert "val_loss " in reached
+    assert re.fullmatch(r"Time: set-up \d+ %, validation .* %, training and all else \d+ %", time)
     assert str(trainer.checkpoint_callback.best_model_path) in best
     assert last.startswith("Last checkpoint: ")
     assert logs == f"Logs: {trainer.log_dir}"

@@ -40,11 +40,13 @@ class Collection:
     loaders: list[dict[str, Entry]] = field(default_factory=lambda: [{}])
     outside: dict[str, Entry] = field(default_factory=dict)
     has_steps: bool = False
+    resumed: dict[tuple[bool, str], Entry] = field(default_factory=dict)
+    """Entries out of a checkpoint, by whether they are of the hooks and by name, until they are logged again."""
 
     def each(self) -> Iterable[tuple[Entry, str]]:
         """Entries with the suffix of their loader."""
         for i, entries in enumerate(self.loaders):
             for entry in entries.values():
                 yield entry, f"/dataloader_idx_{i}" if len(self.loaders) > 1 and entry.add_dataloader_idx else ""
-        for entry in self.outside.values():
+        for entry in (*self.outside.values(), *self.resumed.values()):
             yield entry, ""

@@ -140,6 +140,12 @@ class Entry:
             first = _accumulator(value) * weight
             self.total = first if self.total is None else self.total + first
 
+    def take_over(self, earlier: "Entry") -> None:
+        """Go on with what was gathered under this name before a restart."""
+        if (earlier.reduce.name, earlier.is_metric) == (self.reduce.name, self.is_metric):
+            self.value, self.total, self.weight = earlier.value, earlier.total, earlier.weight
+            self.reduced, self.live = earlier.reduced, earlier.live
+
     def copied(self, value: Tensor, enable_graph: bool) -> Tensor:
         """The value as it is now; watches the tensor itself until the next call, to see whether copies are needed."""
         attached = value.requires_grad
@@ -189,6 +195,34 @@ class Entry:
             self.metric.reset()
         self.value = self.total = self.reduced = self.version = None
         self.weight, self.live = 0.0, False
+
+
+def saved(entry: Entry) -> dict[str, Any]:
+    """What an entry has gathered, as plain values."""
+    kept = {name: getattr(entry, name) for name in _SAVED} | {"reduce": entry.reduce.name}
+    total, own = entry.total, entry.reduce.name == "own" and entry.total is not None
+    if entry.is_metric:
+        kept["value"] = None
+    kept["on_device"] = isinstance(total, Tensor) and total.device.type != "cpu"
+    return kept | {"total": total, "so_far": entry.epoch_value() if own else None}
+
+
+def resumed(kept: dict[str, Any], metric: Any, device: torch.device) -> Entry:
+    """The entry again; a function that reduces comes back when it is logged again, its result so far stands for it."""
+    so_far = kept["so_far"]
+    reduce = Reduction(kept["reduce"], None if so_far is None else lambda _: so_far)
+    entry = Entry(**{name: kept[name] for name in _SAVED}, reduce=reduce, metric=metric, total=kept["total"])
+    if kept["on_device"]:
+        entry.total = entry.total.to(device)
+    if entry.is_metric:
+        entry.value = metric
+    return entry
+
+
+_SAVED = (
+    "name", "on_step", "on_epoch", "prog_bar", "logger", "add_dataloader_idx", "rank_zero_only", "is_metric", "place",
+    "scope", "value", "weight", "live", "reduced", "weighs",
+)  # fmt: skip
 
 
 def _accumulator(value: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from lt_interfaces import MisconfigurationException, rank_zero_warn
 from torch import Tensor
 
 from lt_loops.collection import Collection, Scope, closed, epoch_scope
-from lt_loops.entry import AXES, Entry, is_metric, reduction
+from lt_loops.entry import AXES, Entry, is_metric, reduction, resumed, saved
 from lt_loops.reduction import as_float, batch_size_of, read, reduced
 
 
@@ -168,6 +168,9 @@ class Recorder:
         self._check_collisions(entry)
         if on_step:
             self.collection.has_steps = True
+        earlier = self.collection.resumed.pop((self._entries is self.collection.outside, name), None)
+        if earlier is not None:
+            entry.take_over(earlier)
         self._entries[name] = entry
         return entry
 
@@ -231,6 +234,7 @@ class Recorder:
         self._logged.update(record)
         for entry, _ in self.collection.each():
             entry.reset()
+        self.collection.resumed.clear()
         return record
 
     def results(self) -> list[dict[str, Tensor]]:
@@ -277,6 +281,27 @@ class Recorder:
         """The latest values meant for the bar, as numbers; reads the device."""
         self._note_steps(self.collection)
         return dict(zip(self._bar, read(self._bar.values()), strict=True))
+
+    def state_dict(self, names: Mapping[int, str]) -> dict[str, Any]:
+        """What the training epoch has gathered, and the latest values; `names` of metric objects by their id."""
+        train = self.train
+        places = [(False, e) for entries in train.loaders for e in entries.values()]
+        places += [(True, e) for e in train.outside.values()] + [(k[0], e) for k, e in train.resumed.items()]
+        entries = [{**saved(e), "outside": o, "metric": names.get(id(e.metric), "")} for o, e in places if e.live]
+        return {"entries": entries, "finished": self.finished, "logged": self._logged, "bar": self._bar}
+
+    def load_state_dict(self, state: dict[str, Any], metrics: Mapping[str, Any]) -> None:
+        """Go on from a saved state; `metrics` are the metric objects by name."""
+        for kept in state["entries"]:
+            metric = metrics.get(kept["metric"])
+            if kept["is_metric"] and metric is None:
+                continue
+            entry = resumed(kept, metric, self.engine.device)
+            self.train.resumed[kept["outside"], entry.name] = entry
+            self.train.has_steps |= entry.on_step
+        self.finished.update(state["finished"])
+        self._logged.update(state["logged"])
+        self._bar.update(state["bar"])
 
     def forget(self) -> None:
         """Start a run with nothing of the former one; who holds the former one's values keeps them as they are."""
