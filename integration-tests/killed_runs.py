@@ -38,8 +38,6 @@ class Samples(Dataset[Any]):
         return index, x, x.sum().round() % 3
 
 
-
-
 class Net(L.LightningModule):
     def __init__(self, per_step_schedule: bool = False, plateau: str = "") -> None:
         super().__init__()
@@ -159,7 +157,7 @@ def trial(
         warnings.simplefilter("ignore")
         torch.manual_seed(1)
         model = make()
-        torch.manual_seed(2)
+        L.seed_everything(2, verbose=False)
         keep = ModelCheckpoint(folder, save_last=True, **(checkpoint or {"every_n_train_steps": 2}))
         callbacks = [Start(), keep, *([EarlyStopping(**stopping)] if stopping else [])]
         trainer = Noting(
@@ -186,6 +184,9 @@ def final(trainer: Any, keep: ModelCheckpoint) -> dict[str, Any]:
         "position": [trainer.current_epoch, trainer.global_step],
         "stopping": stopping,
         "kept": sorted((Path(path).name, score.item()) for path, score in keep.best_k_models.items()),
+        "lost files": [
+            p for p in (*keep.best_k_models, keep.best_model_path, keep.last_model_path) if not Path(p).exists()
+        ],
         "best": [Path(keep.best_model_path).name, plain(keep.best_model_score)],
         "generators": plain(torch.get_rng_state()),
     }
@@ -197,9 +198,8 @@ def outcome(folder: Path) -> dict[str, Any]:
     repeated_alike = True
     for _, _, epoch, index, *seen in noted(folder, "batch"):
         repeated_alike &= batches.setdefault((epoch, index), seen) == seen
-    files = sorted(path.name for path in folder.glob("*.ckpt"))
     left: dict[str, Any] = torch.load(folder / "outcome.pt")["outcome"]
-    return left | {"batches": batches, "batches done twice": repeated_alike, "files": files, "records": records(folder)}
+    return left | {"batches": batches, "batches done twice": repeated_alike, "records": records(folder)}
 
 
 def records(folder: Path) -> dict[str, dict[str, str]]:

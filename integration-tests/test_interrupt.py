@@ -79,5 +79,5 @@ def test_the_command_line_says_130(tmp_path):
     while not list(tmp_path.glob("lightning_logs/version_0/checkpoints/*.ckpt")):
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode == 130
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output

@@ -8,9 +8,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+HERE = Path(__file__).parents[1]
+sys.path[:0] = [str(HERE), str(HERE / "startup")]
 
 import torch
+import torchvision_without_cuda
+
+torchvision_without_cuda.install()
+
 from kill_and_resume import campaign
 from killed_runs import TRIALS
 
@@ -25,7 +30,9 @@ def main() -> int:
     torch.set_num_threads(1)
     trials = [trial for name, trial in TRIALS.items() if options.only in name]
     root = options.keep or Path(tempfile.mkdtemp())
-    print(f"{'configuration':32}{'kills':>6}{'in saves':>9}{'resumed':>8}{'bit-equal':>10}{'unreadable':>11}{'lost':>5}")
+    print(
+        f"{'configuration':32}{'kills':>6}{'in saves':>9}{'resumed':>8}{'bit-equal':>10}{'unreadable':>11}{'lost':>5}"
+    )
     totals, wrong = [0] * 6, []
     for i, trial in enumerate(trials):
         kills = options.kills * (i + 1) // len(trials) - options.kills * i // len(trials)

@@ -111,9 +111,7 @@ def test_weights_that_do_not_fit_name_the_nearest_key():
     net.layers = net.layer
     del net.layer
     with pytest.raises(ValueError, match=r"`layers.weight` is not in the file \(nearest: `layer.weight`\)"):
-        Trainer(max_epochs=4).test(net, [(X, Y)], ckpt_path="at.ckpt") if hasattr(
-            net, "test_step"
-        ) else Trainer().predict(net, [(X, Y)], ckpt_path="at.ckpt")
+        Trainer().validate(net, [(X, Y)], ckpt_path="at.ckpt")
 
 
 def test_evaluation_after_a_fit_takes_the_best_checkpoint():

@@ -17,6 +17,7 @@ class SingleDevice:
     global_rank = local_rank = node_rank = 0
     is_global_zero = True
     scaler = None
+    device_mesh = None
     steps_plainly = True
 
     def __init__(self, device: torch.device | str | None = None) -> None:

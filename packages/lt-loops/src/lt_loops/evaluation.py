@@ -38,6 +38,8 @@ class EvaluationLoop:
         self.collection = Collection(stage)
         self.num_batches: list[float] = []
         self._most: list[float] = []
+        self.over = False
+        """True once the last pass has its results."""
 
     def setup(self, limit: int | float, even: bool = False) -> None:
         """Request the loaders and count their batches."""
@@ -66,6 +68,7 @@ class EvaluationLoop:
     def run(self, most: float = float("inf")) -> list[dict[str, Any]]:
         """Evaluate; returns one dict of metrics per loader."""
         trainer, hooks, recorder, word = self.trainer, self.trainer.hooks, self.trainer.recorder, self.word
+        self.over = False
         recorder.enter(self.collection)
         modes = remember_modes(trainer.module)
         evaluation_mode(trainer.module, word)
@@ -86,6 +89,7 @@ class EvaluationLoop:
             record = recorder.end_epoch()
             if record and trainer.stage != Stage.SANITY_CHECK:
                 trainer.log_record(record)
+            self.over = True
             getattr(hooks, f"on_{word}_end")()
         finally:
             recorder.leave()

@@ -27,33 +27,38 @@ class Feed:
         self._follows = _draws_in_order(loader)
         self._twin = _stamping(loader) if self._follows else loader
         self._workers: dict[int, rng.Packed] = {}
+        self._kept = False
+        """True in an epoch for which no workers were started: there were some already."""
         self._told = False
 
     def state_dict(self, within_epoch: bool) -> dict[str, Any]:
         """The loader's own state and the workers' generators after the batches that came out so far."""
-        state: dict[str, Any] = {"workers": dict(self._workers)}
+        state: dict[str, Any] = {"workers": dict(self._workers), "kept": self._kept}
         if isinstance(self._twin, Stateful) and (within_epoch or self.most == float("inf")):
             state["loader"] = self._twin.state_dict()
         return state
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Let `start` go on from a saved state."""
-        self._workers = dict(state["workers"])
+    def load_state_dict(self, state: dict[str, Any]) -> bool:
+        """Let `start` go on from a saved state; True if the loader itself stands there now."""
+        self._workers, self._kept = dict(state["workers"]), state["kept"]
         if "loader" in state and isinstance(self._twin, Stateful):
             self._twin.load_state_dict(state["loader"])
-            self._told = True
+            return True
+        return False
 
     def start(self, position: int, stateful: bool = False) -> Iterator[Any]:
         """The batches after `position`; `stateful` if the loader itself was put there."""
         if not self._follows:
             return self._plain(position, stateful)
         count = self._twin.num_workers
-        if not self._twin.persistent_workers and not position:
-            self._workers = {}
+        if not position:
+            self._kept = self._twin.persistent_workers and len(self._workers) == count
+            self._workers = self._workers if self._kept else {}
         skips = len(self._workers) == count
         twin = _from(self._twin, position) if position and skips and not stateful else self._twin
         first = position if skips or stateful else 0
         known = {j: self._workers[role] for j in range(count) if (role := (j + first) % count) in self._workers}
+        twin.generator = torch.Generator() if self._kept else self.loader.generator  # seeds workers when they start
         twin.worker_init_fn = _Begin(self.loader.worker_init_fn, known)
         return self._followed(iter(twin), first, position)
 
@@ -88,8 +93,8 @@ class Feed:
     def _say(self, left: int) -> None:
         if not self._told and not isinstance(self.loader, list):
             rank_zero_info(
-                f"`{type(self.loader).__name__}` has no `state_dict` and no index to skip by: the {left} batches before "
-                "the position are drawn again and dropped."
+                f"`{type(self.loader).__name__}` has neither a `state_dict` nor an index to skip by: the {left} "
+                "batches before the position are drawn again and dropped."
             )
         self._told = True
 

@@ -1,5 +1,6 @@
 """From the call of an entry point to its end: attach, check, set up, run, tear down, whatever happens."""
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -103,6 +104,7 @@ class Lifecycle(Readings):
         self.stop_signal = None
         required = {"fit": ("training_step", "configure_optimizers"), "predict": ()}.get(fn, (STEP.get(fn, ""),))
         check_names(model, required)
+        _check_steps(model, fn)
         self.fit_loop.source = self._source("train", given)
         self.validate_loop.source, self.validate_loop.loaders = self._source("validate", given), []
         self.test_loop.source = self._source("test", given)
@@ -163,13 +165,17 @@ class Lifecycle(Readings):
             for logger in self.loggers:
                 getattr(logger, "experiment", None)
         self.hooks.setup(fn)
+        if engine.device_mesh is not None:
+            module.device_mesh = engine.device_mesh
         self.hooks.configure_model()
         self._introduce(module)
         if checkpoint is not None:
-            state.restore_module(self, checkpoint, str(path))
+            self.hooks.on_load_checkpoint(checkpoint)
         if self.layer_sync is not None and engine.world_size > 1:
             self.layer_sync.apply(module)
         self.model = engine.setup_module(module)
+        if checkpoint is not None:  # not before: an engine that shards the module has each rank read its part
+            state.restore_module(self, checkpoint, str(path))
         self.evaluated = module
         self.clock.attach(module)
         move = transfer(engine, module, datamodule)
@@ -286,9 +292,25 @@ class Lifecycle(Readings):
             self.stage = None
             if self.layer_sync is not None:
                 self.layer_sync.revert(self.module)
-            if self.engine.device.type != "cpu":
+            if self.engine.device.type != "cpu" and not any(
+                hasattr(p, "device_mesh") for p in self.module.parameters()
+            ):
                 self.module.to("cpu")
             self.clock.end(fn)
+
+
+def _check_steps(model: Any, fn: str) -> None:
+    """Refuse a prediction without anything to call, and a kind of step that is not there."""
+    can_predict = is_overridden(model, "predict_step") or type(model).forward is not torch.nn.Module.forward
+    if fn == "predict" and not can_predict:
+        raise MisconfigurationException(
+            f"`{type(model).__name__}` has no `predict_step` and no `forward`. Define one of them."
+        )
+    if fn == "fit" and "dataloader_iter" in inspect.signature(model.training_step).parameters:
+        raise MisconfigurationException(
+            f"`{type(model).__name__}.training_step` takes `dataloader_iter`, and a step gets one batch here. "
+            "Write `training_step(self, batch, batch_idx)`, or a loop of your own on `Fabric`."
+        )
 
 
 def _differ(a: Any, b: Any) -> bool:

@@ -49,6 +49,14 @@ class Optimization:
 
     def continue_window(self, gathered: dict[str, Any]) -> None:
         """Go on inside a saved window."""
+        parameters = dict(self.module.named_parameters())
+        for name, gradient in gathered.get("gradients", {}).items():
+            p = parameters[name]
+            p.grad = torch.zeros_like(p)
+            _local(p.grad).copy_(gradient)
+
+    def _gradients(self) -> dict[str, Tensor]:
+        return {n: _local(p.grad) for n, p in self.module.named_parameters() if p.grad is not None}
 
     def loss_of(self, output: Any) -> Tensor | None:
         """The loss in what `training_step` returned."""
@@ -110,6 +118,10 @@ class ManualOptimization(Optimization):
         if self.engine_step(optimizer, inner):
             self.stepped = True
         return result
+
+    def gathered(self) -> dict[str, Any]:
+        """All gradients there are: whether the module goes on adding to them is its own affair."""
+        return {"gradients": self._gradients()}
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """`manual_backward`, scaled where the precision scales."""
@@ -294,15 +306,11 @@ class AutomaticOptimization(Optimization):
     def gathered(self) -> dict[str, Any]:
         if self.progress.window == 0:
             return {}
-        gradients = {n: p.grad for n, p in self.module.named_parameters() if p.grad is not None}
-        return {"size": self.window_size, "gradients": gradients}
+        return {"size": self.window_size, "gradients": self._gradients()}
 
     def continue_window(self, gathered: dict[str, Any]) -> None:
-        if gathered:
-            self.window_size = gathered["size"]
-            parameters = dict(self.module.named_parameters())
-            for name, gradient in gathered["gradients"].items():
-                parameters[name].grad = gradient.to(parameters[name].device)
+        super().continue_window(gathered)
+        self.window_size = gathered.get("size", self.window_size)
 
     def _size_of_window(self, batch_idx: int) -> int:
         factor = self.trainer.accumulate_grad_batches
@@ -333,6 +341,12 @@ class AutomaticOptimization(Optimization):
                 "`training_step` returned a loss without a gradient. "
                 "Compute it from the module's parameters, without `.detach()`, `.item()` or `no_grad`."
             )
+
+
+def _local(gradient: Tensor) -> Tensor:
+    """This rank's part of a gradient."""
+    part: Tensor = gradient.to_local() if hasattr(gradient, "to_local") else gradient  # type: ignore[operator]
+    return part
 
 
 def _plain_zero_grad(optimizer: Any) -> bool:

@@ -82,8 +82,8 @@ def configure(module: Any) -> tuple[list[Any], list[LRSchedulerConfig]]:
 
 
 def _parts(returned: Any) -> tuple[list[Any], list[Any], str | None]:
-    if returned is None:
-        rank_zero_warn("`configure_optimizers` returned None: this fit trains nothing. Return an optimizer.")
+    if returned is None or returned == []:
+        rank_zero_warn(f"`configure_optimizers` returned {returned}: this fit trains nothing. Return an optimizer.")
         return [], [], None
     if _is_optimizer(returned):
         return [returned], [], None

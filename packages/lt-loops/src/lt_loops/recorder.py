@@ -254,10 +254,10 @@ class Recorder:
                 continue
             entry.noted = entry.tick
             value = as_float(entry.step_value())
-            if collection is self.train or not entry.forks:
+            if collection is self.train:
                 self.finished[entry.step_name + suffix] = value
-            if entry.reduced is None:
-                self.finished[entry.name + suffix] = value
+                if entry.reduced is None:
+                    self.finished[entry.name + suffix] = value
             if entry.prog_bar:
                 self._bar[entry.step_name + suffix] = value
 

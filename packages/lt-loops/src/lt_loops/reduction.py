@@ -85,4 +85,4 @@ def as_float(value: Any, device: torch.device | None = None) -> Tensor:
         value = torch.tensor(value)
     tensor: Tensor = value.detach()
     tensor = tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
-    return tensor.to(device) if device is not None else tensor
+    return tensor.reshape(()) if device is None else tensor.reshape(()).to(device)

@@ -4,10 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import lt_checkpoint
 from lt_interfaces import MisconfigurationException, Stateful, is_overridden, nearest, rank_zero_warn
 
-from lt_loops import rng
+from lt_loops import resumption
 
 WRITTEN_AS = "2.6.6"
 """Version of the layout under Lightning's key, so that Lightning reads the file without a migration."""
@@ -36,7 +35,7 @@ def gather(trainer: Any, weights_only: bool = False) -> dict[str, Any]:
         if data_state := _state_of(datamodule):
             state[type(datamodule).__qualname__] = data_state
     if not weights_only:
-        state["lt"] = _own(trainer)
+        state["lt"] = resumption.capture(trainer)
         trainer.hooks.on_save_checkpoint(state)
     elif hasattr(module, "on_save_checkpoint"):
         module.on_save_checkpoint(state)
@@ -64,21 +63,6 @@ def _add_hparams(state: dict[str, Any], owner: Any, prefix: str) -> None:
         state[prefix + "hyper_parameters"] = owner.hparams_to_save()
 
 
-def _own(trainer: Any) -> dict[str, Any]:
-    """What lt needs beyond Lightning's keys."""
-    fit, progress = trainer.fit_loop, trainer.progress
-    return {
-        "at": fit.at,
-        "epoch": progress.epoch,
-        "step": progress.step,
-        "batch": progress.batch,
-        "window": progress.window,
-        "gathered": fit.optimization.gathered() if fit.optimization is not None else {},
-        "rng": lt_checkpoint.plain(fit.training_rng or rng.capture(), where="lt.rng"),
-        "epoch_rng": lt_checkpoint.plain(fit.epoch_rng, where="lt.epoch_rng"),
-    }
-
-
 def _counts(total: int, current: int | None = None, **extra: Any) -> dict[str, Any]:
     """One of Lightning's progress dictionaries with everything ready, started, processed and completed."""
     names = ("ready", "completed", "started", "processed")
@@ -92,7 +76,7 @@ def _two(total: int, names: tuple[str, ...] = ("ready", "completed")) -> dict[st
 
 def _loops(trainer: Any) -> dict[str, Any]:
     progress, fit = trainer.progress, trainer.fit_loop
-    ended = fit.at == "epoch_end"
+    ended = fit.at in ("epoch_end", "decided")
     epochs = _counts(progress.epoch + (fit.at != "start"))
     if fit.at != "start":
         for part in epochs.values():
@@ -192,7 +176,7 @@ def restore_training(trainer: Any, checkpoint: dict[str, Any], path: str) -> Non
     if "MixedPrecision" in checkpoint:
         trainer.engine.load_state_dict(checkpoint["MixedPrecision"])
     if "lt" in checkpoint:
-        _restore_own(trainer, checkpoint["lt"])
+        resumption.restore(trainer, checkpoint["lt"])
     else:
         _restore_lightnings(trainer, checkpoint)
     fit = trainer.fit_loop
@@ -201,21 +185,6 @@ def restore_training(trainer: Any, checkpoint: dict[str, Any], path: str) -> Non
             f"The checkpoint {path} was written in epoch {trainer.progress.epoch}, and `max_epochs={fit.max_epochs}`. "
             "Raise `max_epochs` to train on."
         )
-
-
-def _restore_own(trainer: Any, own: dict[str, Any]) -> None:
-    fit, progress = trainer.fit_loop, trainer.progress
-    progress.epoch, progress.step = own["epoch"], own["step"]
-    progress.batch, progress.window = own["batch"], own["window"]
-    fit.at, fit.epoch_rng, fit.resumed_rng = own["at"], own["epoch_rng"], own["rng"]
-    if fit.at == "epoch_end":
-        progress.epoch += 1
-        progress.batch = progress.window = 0
-        fit.at, fit.epoch_rng = "start", None
-        return
-    fit.optimization.continue_window(own["gathered"])
-    if fit.at in ("validation", "closing"):
-        fit._validated_at = (progress.epoch, progress.batch)
 
 
 def _restore_lightnings(trainer: Any, checkpoint: dict[str, Any]) -> None:
@@ -227,7 +196,7 @@ def _restore_lightnings(trainer: Any, checkpoint: dict[str, Any]) -> None:
     progress.epoch = epochs.get("processed", checkpoint.get("epoch", 0))
     within = batch.get("current", {}).get("ready", 0)
     progress.batch = 0 if batch.get("is_last_batch", True) else within
-    trainer.fit_loop.at = "batch" if progress.batch else "start"
+    trainer.fit_loop.at = "ready" if progress.batch else "start"
 
 
 def wants_training_state(checkpoint: Mapping[str, Any]) -> bool:

@@ -258,6 +258,7 @@ class Trainer(Lifecycle):
     def _send(self, record: Mapping[str, Any]) -> None:
         for logger in self.loggers:
             logger.log_metrics(record, step=self.progress.step)
+            logger.save()
 
     def log_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Send a record of a callback's to all loggers now, and let other callbacks see it."""

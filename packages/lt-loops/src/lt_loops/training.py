@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 from lt_interfaces import MisconfigurationException, Stage, is_overridden, rank_zero_info, rank_zero_warn
 
-from lt_loops import rng
+from lt_loops import metric_states, resumption, rng
 from lt_loops.arguments import seconds
 from lt_loops.collection import TRAIN_STEP
+from lt_loops.feed import Feed
 from lt_loops.sources import Source, batches, is_collection, is_combined, limited, set_epoch
 
 
@@ -48,15 +49,20 @@ class FitLoop:
         self.first_step = 0
         self.optimization: Any = None
         self.at = "start"
-        """Where training stands: "start" of an epoch, after a "batch", in "validation" within the epoch, "closing" the
-        epoch (its schedulers stepped, its validation running) or at "epoch_end"."""
+        """Where training stands: "start" of an epoch, in the hooks after a "batch", in "validation" within the epoch,
+        "ready" for the next batch, "closing" the epoch (its schedulers stepped, its validation running), in the hooks
+        at "epoch_end", or where the callbacks have "decided"."""
+        self.stepped = False
         self.epoch_rng: dict[str, Any] | None = None
-        self.resumed_rng: dict[str, Any] | None = None
+        self.resumed: dict[str, Any] | None = None
+        """What a checkpoint says of this rank, until the first epoch has begun."""
         self.training_rng: dict[str, Any] | None = None
-        self._most: float = 0
+        self.metric_counts: dict[str, int] = {}
+        self.feed = Feed((), 0)
         self._loaded_epoch = -1
         self._batches_seen = 0
-        self._validated_at: tuple[int, int] | None = None
+        self.validates_by_batch = False
+        self.validated_at: tuple[int, int] | None = None
         self._validated_time = 0.0
         self._told_minimum = False
         self._overfit: list[Any] | None = None
@@ -68,8 +74,9 @@ class FitLoop:
         """Train until a limit is reached or somebody says stop."""
         trainer, hooks = self.trainer, self.trainer.hooks
         self.first_step = trainer.progress.step
+        within, ended = self._settle()
         self.setup_data()
-        if self.num_batches == 0 or self.is_done():
+        if self.num_batches == 0 or (self.is_done() and not (within or ended)):
             return
         if trainer.enable_validation and not trainer.validate_loop.loaders:
             with rng.isolated():
@@ -77,17 +84,35 @@ class FitLoop:
         trainer.recorder.at_epoch("on_train_start")
         hooks.on_train_start()
         run_epoch = trainer.clock.measured("run_training_epoch", self.run_epoch)
-        while not self.is_done():
+        while within or not self.is_done():
             run_epoch()
+            within = False
+        if self.resumed is not None:
+            rng.restore(self.resumed["rng"], self.feed.generators)
         trainer.recorder.close("on_train_end")
         hooks.on_train_end()
+
+    def _settle(self) -> tuple[bool, bool]:
+        """After a resume: whether something has to follow within the epoch; whether one had ended, which is done."""
+        trainer, resumed, at = self.trainer, self.resumed, self.at
+        if resumed is None:
+            return False, False
+        resumption.restore_records(trainer, resumed)
+        ended = at in ("epoch_end", "decided")
+        if ended:
+            trainer.recorder.at_epoch("on_train_epoch_end")
+            self.decide(again=at == "decided")
+        return at in resumption.OWING and not ended, ended
 
     def run_epoch(self) -> None:
         """One epoch, from its start or from where a checkpoint left it."""
         trainer, progress = self.trainer, self.trainer.progress
         hooks, recorder = trainer.hooks, trainer.recorder
         if self.at == "closing":
+            if self.resumed is not None:
+                rng.restore(self.resumed["rng"])
             return self.end_epoch()
+        owes = self.resumed is not None and self.at in resumption.OWING
         data = self.begin_epoch()
         recorder.at_epoch("on_train_epoch_start")
         if progress.batch == 0:
@@ -96,9 +121,11 @@ class FitLoop:
         recorder.at_steps(TRAIN_STEP)
         trainer.see_new_callbacks()
         optimize = trainer.clock.measured("run_training_batch", self.optimization, "steps")
-        move, validate_by_batch = trainer.transfer, self.validates_within_epoch()
-        max_steps, every = self.max_steps, trainer.log_every_n_steps
+        move, after_batch = trainer.transfer, self.after_batch
+        self.validates_by_batch = self.validates_within_epoch()
         skipped = False
+        if owes and after_batch():
+            return self.end_epoch()
         for batch in data:
             self.batch_idx = batch_idx = progress.batch
             if batch is None:
@@ -114,49 +141,55 @@ class FitLoop:
             step = progress.step
             outputs = optimize(batch, batch_idx)
             progress.batch = batch_idx + 1
+            self.stepped = progress.step != step
             self.at = "batch"
             hooks.on_train_batch_end(outputs, batch, batch_idx)
-            if progress.step != step and every and (progress.step % every == 0 or trainer.should_stop):
-                trainer.log_record(recorder.step_record())
-            if validate_by_batch and self.validation_is_due():
-                self.validate()
-                recorder.at_steps(TRAIN_STEP)
-            if progress.step != step and trainer.schedulers.plateau_on_step:
-                trainer.schedulers.step(trainer.schedulers.plateau_on_step, progress.step)
-            if len(trainer.callbacks) != trainer.known_callbacks:
-                trainer.see_new_callbacks()
-            if trainer.stop_signal is not None:
-                raise trainer.stop_signal
-            if trainer.should_stop and self.may_stop():
-                break
-            if progress.step == max_steps:
+            if after_batch():
                 break
         return self.end_epoch(skipped)
+
+    def after_batch(self) -> bool:
+        """What follows a batch and its hooks; True if no other batch is to follow."""
+        trainer, step, every = self.trainer, self.trainer.progress.step, self.trainer.log_every_n_steps
+        if self.stepped and every and (step % every == 0 or trainer.should_stop):
+            trainer.log_record(trainer.recorder.step_record())
+        if self.validates_by_batch and self.validation_is_due():
+            self.validate()
+            trainer.recorder.at_steps(TRAIN_STEP)
+        if self.stepped and trainer.schedulers.plateau_on_step:
+            trainer.schedulers.step(trainer.schedulers.plateau_on_step, step)
+        self.at = "ready"
+        if len(trainer.callbacks) != trainer.known_callbacks:
+            trainer.see_new_callbacks()
+        if trainer.stop_signal is not None:
+            raise trainer.stop_signal
+        return (trainer.should_stop and self.may_stop()) or step == self.max_steps
 
     def begin_epoch(self) -> Iterator[Any]:
         """An iterator over what is left of the epoch's data."""
         trainer, progress = self.trainer, self.trainer.progress
         every = trainer.reload_dataloaders_every_n_epochs
-        if self.at == "epoch_end":
-            progress.batch = progress.window = 0
         if every and progress.epoch - self._loaded_epoch >= every:
             self.setup_data(reload=True)
         set_epoch(self.loader, progress.epoch)
-        if progress.batch and self.epoch_rng is not None:
-            rng.restore(self.epoch_rng)
-        else:
-            if self.resumed_rng is not None:
-                rng.restore(self.resumed_rng)
-            self.resumed_rng, self.epoch_rng = None, rng.capture()
-        data = batches(self.loader, self._most)
-        for _ in range(progress.batch):
-            next(data, None)
-        if self.resumed_rng is not None:
-            rng.restore(self.resumed_rng)
-            self.resumed_rng = None
-        self.at = "batch"
+        data = self._data(progress.batch)
+        self.at = "ready"
         measured: Iterator[Any] = trainer.clock.batches("[_TrainingEpochLoop].train_dataloader_next", data)
         return measured
+
+    def _data(self, position: int) -> Iterator[Any]:
+        """What the feed still gives, the generators drawing for it as they did when the epoch began."""
+        feed, resumed, self.resumed = self.feed, self.resumed, None
+        now = rng.capture() if resumed is None else resumed["rng"]
+        stateful = resumed is not None and feed.load_state_dict(resumed["feed"])
+        if not position or self.epoch_rng is None:
+            rng.restore(now, () if resumed is None else feed.generators)
+            self.epoch_rng = rng.capture(feed.generators)
+            return feed.start(position, stateful)
+        rng.restore(self.epoch_rng, () if stateful else feed.generators)
+        data = feed.start(position, stateful)
+        rng.restore(now)
+        return data
 
     def end_epoch(self, skipped: bool = False) -> None:
         """Everything that follows the last batch of an epoch, or the one at which training stopped."""
@@ -174,15 +207,20 @@ class FitLoop:
             self.validate()
         recorder.at_epoch("on_train_epoch_end")
         recorder.reduce()
-        self.at = "batch" if cut or stopped else "epoch_end"
+        self.at = "ready" if cut or stopped else "epoch_end"
         hooks.on_train_epoch_end()
-        record = recorder.end_epoch()
-        hooks.on_train_epoch_decision()
-        if not (cut or stopped):
-            trainer.schedulers.step(trainer.schedulers.plateau_on_epoch, progress.epoch + 1)
-        if record:
+        self.decide(ended=not (cut or stopped))
+
+    def decide(self, ended: bool = True, again: bool = False) -> None:
+        """The end of the end of an epoch; `again` if the callbacks have decided before."""
+        trainer, progress = self.trainer, self.trainer.progress
+        if record := trainer.recorder.end_epoch():
             trainer.log_record(record)
-        if not (cut or stopped):
+        self.at = "decided" if ended else "ready"
+        if not again:
+            trainer.hooks.on_train_epoch_decision()
+        if ended:
+            trainer.schedulers.step(trainer.schedulers.plateau_on_epoch, progress.epoch + 1)
             progress.epoch += 1
             progress.batch = progress.window = 0
             self.at = "start"
@@ -214,7 +252,9 @@ class FitLoop:
         """Request the loader, shard it, combine several, count the batches."""
         trainer = self.trainer
         self.given = self.source.request(trainer.clock)
-        self._loaded_epoch = trainer.progress.epoch
+        self._loaded_epoch = trainer.progress.epoch - trainer.progress.epoch % max(
+            trainer.reload_dataloaders_every_n_epochs, 1
+        )
         loader = self.given
         if is_collection(loader) or is_combined(loader):
             if not is_combined(loader):
@@ -234,7 +274,8 @@ class FitLoop:
                 self._overfit = list(batches(loader, most))
             loader = self._overfit
         self.loader = loader
-        self.num_batches, self._most = limited("limit_train_batches", loader, trainer.limit_train_batches)
+        self.num_batches, most = limited("limit_train_batches", loader, trainer.limit_train_batches)
+        self.feed = Feed(loader, most)
         if self.num_batches == 0 and trainer.limit_train_batches:
             raise MisconfigurationException(
                 "The training loader has no batches. Check that its dataset is not empty and that `drop_last=True` "
@@ -284,14 +325,14 @@ class FitLoop:
     @property
     def has_validated(self) -> bool:
         """True once validation has run in this fit."""
-        return self._validated_at is not None
+        return self.validated_at is not None
 
     def validation_is_due(self, at_end: bool = False) -> bool:
         """Whether to validate now; at most once at the same batch."""
         trainer, progress = self.trainer, self.trainer.progress
         n = trainer.check_val_every_n_epoch
         here = (progress.epoch, progress.batch)
-        if not trainer.enable_validation or self._validated_at == here:
+        if not trainer.enable_validation or self.validated_at == here:
             return False
         if n is not None and (progress.epoch + 1) % n != 0:
             return False
@@ -308,6 +349,16 @@ class FitLoop:
         return bool(progress.batch % self._every == 0)
 
     @property
+    def epoch_loop(self) -> Self:
+        """This loop, where Lightning keeps `batch_idx` and `total_batch_idx` in one of its own."""
+        return self
+
+    @property
+    def total_batch_idx(self) -> int:
+        """Index of the batch over all epochs, as far as the length is known."""
+        return self.batches_before + self.batch_idx
+
+    @property
     def batches_before(self) -> int:
         """Batches of the epochs before this one, as far as the length is known."""
         return 0 if self.num_batches == float("inf") else self.trainer.progress.epoch * int(self.num_batches)
@@ -317,6 +368,8 @@ class FitLoop:
         trainer, progress, optimization = self.trainer, self.trainer.progress, self.optimization
         loop = trainer.validate_loop
         self.at = "closing" if self.at == "closing" else "validation"
+        self.metric_counts = metric_states.counts(trainer.module)
+        trainer.validate_loop.over = False
         stage, trainer.stage = trainer.stage, Stage.VALIDATE
         if progress.window == 0:
             own = is_overridden(trainer.module, "on_validation_model_zero_grad")
@@ -327,7 +380,7 @@ class FitLoop:
             trainer.clock.validation(loop.run)()
         self.training_rng = None
         trainer.stage = stage
-        self._validated_at = (progress.epoch, progress.batch)
+        self.validated_at = (progress.epoch, progress.batch)
         self._validated_time = time.monotonic()
         if optimization is not None:
             optimization.refresh()

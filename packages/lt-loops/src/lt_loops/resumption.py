@@ -1,0 +1,107 @@
+"""What each process of a run must remember beyond Lightning's keys, so that training goes on bit for bit."""
+
+from typing import Any
+
+import lt_checkpoint
+from lt_interfaces import Stage, rank_zero_warn
+from torch import nn
+
+from lt_loops import metric_states, rng
+from lt_loops.entry import is_metric
+
+WITHIN = ("batch", "ready", "validation")
+"""Where training may stand between two batches of an epoch."""
+OWING = ("batch", "validation", "closing", "epoch_end", "decided")
+"""Where something has to follow before the next batch or epoch."""
+
+
+class Parcel:
+    """Something that collectives hand over whole."""
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+
+
+def capture(trainer: Any) -> dict[str, Any]:
+    """Position and generators, what ranks have each for itself under "ranks"; every rank must call."""
+    fit, progress = trainer.fit_loop, trainer.progress
+    mine = lt_checkpoint.plain(_of_this_rank(trainer), where="lt")
+    if trainer.world_size == 1:
+        ranks = [mine]
+    else:
+        ranks = [parcel.content for parcel in trainer.engine.all_gather(Parcel(mine))]
+    return {
+        "at": fit.at,
+        "epoch": progress.epoch,
+        "step": progress.step,
+        "batch": progress.batch,
+        "window": progress.window,
+        "stepped": fit.stepped,
+        "validated": _has_validated_here(trainer),
+        "ranks": ranks,
+    }
+
+
+def _of_this_rank(trainer: Any) -> dict[str, Any]:
+    fit = trainer.fit_loop
+    now = rng.capture(fit.feed.generators)
+    begun = fit.metric_counts if trainer.stage == Stage.VALIDATE and not _has_validated_here(trainer) else None
+    return {
+        "rng": now if fit.training_rng is None else {**now, **fit.training_rng, "own": now["own"]},
+        "epoch_rng": fit.epoch_rng,
+        "feed": fit.feed.state_dict(within_epoch=fit.at in WITHIN),
+        "gathered": {} if fit.optimization is None else fit.optimization.gathered(),
+        "records": trainer.recorder.state_dict({id(m): name for name, m in _metrics(trainer.module).items()}),
+        "metrics": metric_states.capture(trainer.module, begun),
+    }
+
+
+def _has_validated_here(trainer: Any) -> bool:
+    fit, progress = trainer.fit_loop, trainer.progress
+    if trainer.stage == Stage.VALIDATE:
+        return bool(trainer.validate_loop.over)
+    return bool(fit.validated_at == (progress.epoch, progress.batch))
+
+
+def _metrics(module: Any) -> dict[str, Any]:
+    """Metric objects of a module by name, also those that are no modules themselves."""
+    found = {name: value for name, value in vars(module).items() if is_metric(value)}
+    if isinstance(module, nn.Module):
+        found |= {name: part for name, part in module.named_modules() if is_metric(part)}
+    return found
+
+
+def restore(trainer: Any, own: dict[str, Any]) -> None:
+    """Stand where the checkpoint was written; what belongs to the epoch's data waits until that is there."""
+    fit, progress, ranks = trainer.fit_loop, trainer.progress, own["ranks"]
+    progress.epoch, progress.step = own["epoch"], own["step"]
+    progress.batch, progress.window = own["batch"], own["window"]
+    fit.at, fit.stepped = own["at"], own["stepped"]
+    fit.batch_idx = progress.batch - 1
+    if own["validated"]:
+        fit.validated_at = (progress.epoch, progress.batch)
+    if len(ranks) != trainer.world_size:
+        mine = _for_another_number(trainer, ranks)
+    else:
+        mine = ranks[trainer.global_rank]
+    fit.epoch_rng, fit.resumed = mine["epoch_rng"], mine
+    fit.optimization.continue_window(mine["gathered"])
+    metric_states.restore(trainer.module, mine["metrics"])
+
+
+def _for_another_number(trainer: Any, ranks: list[Any]) -> dict[str, Any]:
+    """As many batches of the epoch behind all ranks together; what ranks had each for itself is given up."""
+    progress, then, now = trainer.progress, len(ranks), trainer.world_size
+    progress.batch, progress.window = progress.batch * then // now, 0
+    rank_zero_warn(
+        f"The checkpoint is of {then} processes and there are {now}: training goes on with the samples of the epoch "
+        "that are left, but not bit for bit, and means over this epoch start anew."
+    )
+    mine = ranks[trainer.global_rank % then]
+    records = {**mine["records"], "entries": []}
+    return {**mine, "gathered": {}, "metrics": {}, "records": records, "feed": {"workers": {}, "kept": False}}
+
+
+def restore_records(trainer: Any, mine: dict[str, Any]) -> None:
+    """The values that were logged so far in this epoch."""
+    trainer.recorder.load_state_dict(mine["records"], _metrics(trainer.module))
