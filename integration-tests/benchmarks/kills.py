@@ -6,18 +6,21 @@
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parents[1]
 sys.path[:0] = [str(HERE), str(HERE / "startup")]
 
-import torch
-import torchvision_without_cuda
+import torch  # noqa: E402
+import torchvision_without_cuda  # noqa: E402
 
 torchvision_without_cuda.install()
 
-from kill_and_resume import campaign
-from killed_runs import TRIALS
+from kill_and_resume import campaign  # noqa: E402
+from killed_runs import TRIALS  # noqa: E402
+
+NAMES = ("kills", "in saves", "resumed", "bit-equal", "unreadable", "lost")
 
 
 def main() -> int:
@@ -30,9 +33,7 @@ def main() -> int:
     torch.set_num_threads(1)
     trials = [trial for name, trial in TRIALS.items() if options.only in name]
     root = options.keep or Path(tempfile.mkdtemp())
-    print(
-        f"{'configuration':32}{'kills':>6}{'in saves':>9}{'resumed':>8}{'bit-equal':>10}{'unreadable':>11}{'lost':>5}"
-    )
+    print(line("configuration", NAMES))
     totals, wrong = [0] * 6, []
     for i, trial in enumerate(trials):
         kills = options.kills * (i + 1) // len(trials) - options.kills * i // len(trials)
@@ -45,8 +46,8 @@ def main() -> int:
     return bool(wrong)
 
 
-def line(name: str, row: list[int]) -> str:
-    return f"{name:32}" + "".join(f"{n:>{w}}" for n, w in zip(row, (6, 9, 8, 10, 11, 5), strict=True))
+def line(name: str, row: Sequence[object]) -> str:
+    return f"{name:32}" + "".join(f"{n:>{w}}" for n, w in zip(row, (6, 10, 9, 11, 12, 6), strict=True))
 
 
 if __name__ == "__main__":

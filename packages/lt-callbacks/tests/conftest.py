@@ -127,3 +127,78 @@ def files(tmp_path):
         return sorted(str(p.relative_to(folder)) for p in folder.rglob("*.ckpt"))
 
     return listed
+
+
+class HandLoop:
+    """A loop as users write it: it trains a real module and calls callbacks; what they ask of a trainer is here."""
+
+    def __init__(self, root: Path, module: torch.nn.Module, callback: Any, **settings: Any) -> None:
+        self.default_root_dir = self.log_dir = str(root)
+        self.module, self.callback, self.sanity_checking, self.should_stop = module, callback, False, False
+        trained = [p for p in module.parameters() if p.requires_grad]
+        self.optimizers: list[Any] = [torch.optim.SGD(trained, lr=0.1)] if trained else []
+        self.lr_scheduler_configs: list[Any] = []
+        self.engine = SimpleNamespace(
+            device=torch.device("cpu"), global_rank=0, all_reduce=lambda x, op: x, broadcast=lambda x: x
+        )
+        self.world_size, self.is_global_zero, self.loggers = 1, True, [None]
+        self.global_step = self.current_epoch = 0
+        self.max_epochs, self.num_training_batches, self.log_every_n_steps = 1, 4, 2
+        self.progress = SimpleNamespace(batch=0)
+        self.records: list[dict[str, Any]] = []
+        self.batch = lambda step: torch.randn(2, 4, generator=torch.Generator().manual_seed(step))
+        vars(self).update(settings)
+
+    def call(self, hook: str, *args: Any) -> None:
+        getattr(self.callback, hook)(self, self.module, *args)
+
+    def start(self) -> "HandLoop":
+        for hook, args in (("setup", ["fit"]), ("on_fit_start", []), ("on_train_start", [])):
+            self.call(hook, *args)
+        return self
+
+    def fit(self) -> "HandLoop":
+        self.start()
+        for epoch in range(self.max_epochs):
+            self.current_epoch = epoch
+            self.epoch()
+        self.call("on_train_end")
+        self.call("teardown", "fit")
+        return self
+
+    def epoch(self) -> None:
+        self.call("on_train_epoch_start")
+        for i in range(self.num_training_batches):
+            batch = self.batch(self.global_step)
+            self.call("on_train_batch_start", batch, i)
+            loss = self.module(batch).square().mean()
+            self.module.zero_grad()
+            self.call("on_before_backward", loss)
+            loss.backward()
+            self.call("on_after_backward")
+            for optimizer in self.optimizers:
+                self.call("on_before_optimizer_step", optimizer)
+                optimizer.step()
+            self.global_step += 1
+            self.progress.batch = i + 1
+            self.call("on_train_batch_end", {"loss": loss.detach()}, batch, i)
+        self.call("on_train_epoch_end")
+
+    def log_metrics(self, metrics: dict[str, Any]) -> None:
+        self.records.append({"step": self.global_step, **metrics})
+
+    def agree(self, decision: bool) -> bool:
+        return decision
+
+
+@pytest.fixture
+def loop_of(tmp_path):
+    """Makes a hand-written loop around a module and a callback."""
+    return lambda module, callback, **settings: HandLoop(tmp_path, module, callback, **settings)
+
+
+@pytest.fixture
+def small():
+    """A module of two layers with fixed weights."""
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from lt_callbacks import EarlyStopping, EarlyStoppingReason
+from lt_callbacks import EarlyStopping, EarlyStoppingReason, stop_when_all
 
 
 def checks_until_stop(stopper, values):
@@ -98,3 +98,18 @@ def test_a_metric_must_be_one_number():
 def test_wrong_arguments_are_refused(arguments):
     with pytest.raises(ValueError, match="`"):
         EarlyStopping("loss", **arguments)
+
+
+def test_several_stop_only_together(trainer_of):
+    falling, flat = EarlyStopping("val_loss", patience=2), EarlyStopping("train_loss", patience=1)
+    settings = {"max_epochs": 9, "score": lambda step: max(50, 100 - step), "train_score": lambda step: 1.0}
+    assert trainer_of(EarlyStopping("train_loss", patience=1), **settings).fit().current_epoch == 2
+    trainer = trainer_of(*stop_when_all(falling, flat), **settings).fit()
+    assert trainer.current_epoch == 7
+
+
+def test_a_vote_to_stop_survives_a_restart():
+    stopper, again = EarlyStopping("loss", patience=1), EarlyStopping("loss", patience=1)
+    stopper.wait_count, stopper._wants_to_stop = 1, True
+    again.load_state_dict(stopper.state_dict())
+    assert again._wants_to_stop

@@ -2,13 +2,15 @@
 
 import multiprocessing
 import os
+import runpy
 import signal
+import sys
+import zlib
 
 import pytest
 import torch
 import torch.distributed as dist
 from lt_checkpoint import CorruptCheckpoint, UnsafeCheckpoint, exists, link, load, newest, remove, save, sharded, verify
-from lt_checkpoint.__main__ import main
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 
@@ -33,6 +35,13 @@ def in_processes(world_size, function, folder):
     for process in processes:
         process.join(60)
     return [process.exitcode for process in processes]
+
+
+def command(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["x", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("lt_checkpoint", run_name="__main__")
+    return caught.value.code
 
 
 def state_on(mesh, add=0.0):
@@ -79,7 +88,7 @@ def test_two_ranks_read_their_parts_cut_another_way(written):
 
 def test_a_part_is_read_from_the_files_it_lies_in_alone(written, tmp_path):
     link(written, tmp_path / "x")
-    [last] = [p for p in (tmp_path / "x").glob("__*_3_0.distcp")]
+    [last] = (tmp_path / "x").glob("__*_3_0.distcp")
     last.unlink()
     tensor = sharded.load(tmp_path / "x")["state_dict"]["w"]
     assert torch.equal(tensor.read([2, 1], [5, 2]), WHOLE[2:7, 1:])
@@ -94,20 +103,20 @@ def test_torch_reads_the_folder_too(written, tmp_path):
     assert torch.equal(load(tmp_path / "plain.pt")["state_dict.w"], WHOLE)
 
 
-def test_the_folder_is_a_checkpoint_like_any_other(written, tmp_path, capsys):
+def test_the_folder_is_a_checkpoint_like_any_other(written, tmp_path, monkeypatch):
     assert exists(written)
     link(written, tmp_path / "last.ckpt")
     save({"global_step": 6}, tmp_path / "step=6.ckpt")
     assert [p.name for p in newest(tmp_path)] == ["last.ckpt", "step=6.ckpt"]
-    assert main(["verify", str(tmp_path / "last.ckpt")]) == 0
-    assert main(["consolidate", str(tmp_path / "last.ckpt"), str(tmp_path / "one.ckpt")]) == 0
+    assert command(monkeypatch, "verify", tmp_path / "last.ckpt") == 0
+    assert command(monkeypatch, "consolidate", tmp_path / "last.ckpt", tmp_path / "one.ckpt") == 0
     assert torch.equal(torch.load(tmp_path / "one.ckpt", weights_only=True)["state_dict"]["w"], WHOLE)
     remove(tmp_path / "last.ckpt")
     assert not (tmp_path / "last.ckpt").exists()
     verify(written)
 
 
-def test_a_changed_byte_is_noticed_before_anything_is_used(written, tmp_path):
+def test_a_changed_byte_is_noticed_before_anything_is_used(written, tmp_path, monkeypatch):
     folder = tmp_path / "x"
     folder.mkdir()
     for path in written.iterdir():
@@ -118,7 +127,7 @@ def test_a_changed_byte_is_noticed_before_anything_is_used(written, tmp_path):
     shard.write_bytes(data)
     with pytest.raises(CorruptCheckpoint, match="does not match its checksum"):
         load(folder)
-    assert main(["verify", str(folder)]) == 1
+    assert command(monkeypatch, "verify", folder) == 1
 
 
 def test_a_folder_of_another_program_is_refused_with_the_way_out(tmp_path):
@@ -128,8 +137,30 @@ def test_a_folder_of_another_program_is_refused_with_the_way_out(tmp_path):
     save({"epoch": 1}, tmp_path / "meta.pt")
     with pytest.raises(UnsafeCheckpoint, match="dcp_to_torch"):
         sharded.load(tmp_path)
-    with pytest.raises(FileNotFoundError, match="no complete sharded checkpoint"):
+    with pytest.raises(IsADirectoryError, match="without a complete sharded checkpoint"):
         load(tmp_path.parent)
+
+
+class Command:
+    def __reduce__(self):
+        return os.mkdir, ("was-run",)
+
+
+def test_a_shard_that_asks_for_more_than_tensors_runs_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = "__0123456789abcdef_0_0.distcp"
+    torch.save(Command(), tmp_path / name)
+    data = (tmp_path / name).read_bytes()
+    tensor = {"path": ["w"], "dtype": torch.float32, "size": [2], "chunks": [[[0], [2], name, 0, len(data)]]}
+    files = {name: {"bytes": len(data), "crc32": zlib.crc32(data)}}
+    save({"w": None, "lt_shards": {"files": files, "tensors": [tensor]}}, tmp_path / "meta.pt")
+    with pytest.raises(UnsafeCheckpoint, match="mkdir"):
+        load(tmp_path)
+    assert not (tmp_path / "was-run").exists()
+    for wrong in ({"files": {"../x": {"bytes": 9**9, "crc32": 0}}, "tensors": []}, {"files": files}, []):
+        save({"lt_shards": wrong}, tmp_path / "meta.pt")
+        with pytest.raises(CorruptCheckpoint, match="the index"):
+            load(tmp_path)
 
 
 def die_while_writing(mesh, folder):

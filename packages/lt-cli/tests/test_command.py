@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lt_cli import main
 
@@ -103,6 +103,7 @@ def test_arguments_of_model_and_data_have_their_prefix():
     assert (found["model"].hidden, found["data"].batch_size) == (128, 64)
 
 
+@settings(deadline=None, max_examples=20)
 @given(st.integers(0, 10**6), st.floats(0, 1))
 def test_a_number_keeps_the_type_of_its_literal(count, fraction):
     as_count = run("fit", "--limit_train_batches", str(count))["limit_train_batches"]

@@ -94,4 +94,4 @@ def test_a_config_may_name_classes_beside_the_trainer(shell, folder):
     assert shell("fit", "--config", "train.yaml")[0] == 0
     status, _, err = shell("fit", "--config", "train.yaml", "--callbacks.patince", "1")
     assert status == 2
-    assert "`project.Stop` has no argument `patince`." in err
+    assert "`Stop` has no argument `patince`. Did you mean `patience`?" in err

@@ -1,5 +1,8 @@
 """Fabric: device, precision, strategy and launch for any PyTorch loop."""
 
+from typing import TYPE_CHECKING, Any
+
+from lt_accel import strategies
 from lt_accel.accelerators import (
     Accelerator,
     CPUAccelerator,
@@ -21,8 +24,11 @@ from lt_accel.fabric import Fabric
 from lt_accel.precision import DoublePrecision, HalfPrecision, MixedPrecision, Precision
 from lt_accel.registry import AcceleratorRegistry, StrategyRegistry
 from lt_accel.seed import isolate_rng, pl_worker_init_function, reset_seed, seed_everything
-from lt_accel.strategies import DDPStrategy, SingleDeviceStrategy, Strategy
+from lt_accel.strategies import DDPStrategy, ParallelStrategy, SingleDeviceStrategy, Strategy
 from lt_accel.wrappers import is_wrapped
+
+if TYPE_CHECKING:
+    from lt_accel.strategies import FSDPStrategy, ModelParallelStrategy
 
 __version__ = "0.1.0"
 
@@ -34,6 +40,7 @@ __all__ = [
     "ClusterEnvironment",
     "DDPStrategy",
     "DoublePrecision",
+    "FSDPStrategy",
     "Fabric",
     "HalfPrecision",
     "KubeflowEnvironment",
@@ -42,6 +49,8 @@ __all__ = [
     "MPIEnvironment",
     "MPSAccelerator",
     "MixedPrecision",
+    "ModelParallelStrategy",
+    "ParallelStrategy",
     "Precision",
     "SLURMEnvironment",
     "SingleDeviceStrategy",
@@ -56,3 +65,9 @@ __all__ = [
     "reset_seed",
     "seed_everything",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("FSDPStrategy", "ModelParallelStrategy"):  # not before they are asked for
+        return getattr(strategies, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

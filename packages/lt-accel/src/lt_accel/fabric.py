@@ -99,6 +99,11 @@ class Fabric:
         return self.precision.scaler
 
     @property
+    def device_mesh(self) -> Any:
+        """torch's mesh of all ranks, once launched, where the strategy has one; else None."""
+        return self.strategy.device_mesh
+
+    @property
     def logger(self) -> Any:
         """The first logger or None."""
         return self.loggers[0] if self.loggers else None
@@ -164,7 +169,9 @@ class Fabric:
         _reapply_compile: bool = True,
     ) -> Any:
         """The module, or a tuple of it, its optimizers and its scheduler, ready for the loop."""
+        before = dict(module.named_parameters()) if self.strategy.shards_modules else {}
         ready: list[Any] = [self.setup_module(module, move_to_device, _reapply_compile)]
+        _follow(optimizers, before, ready[0])
         ready += [self._optimizer(o) for o in optimizers]
         if scheduler is not None:
             ready.append(scheduler)
@@ -181,12 +188,12 @@ class Fabric:
         self._must_be_launched("setup_module")
         original = getattr(module, "_orig_mod", module)  # what torch.compile made of it keeps the original there
         original = self.precision.convert_module(original)
-        if move_to_device:
+        if move_to_device and not self.strategy.shards_modules:
             original = original.to(self.device)
         compiled = module if _reapply_compile and module is not original else original
         if hasattr(type(original), "fabric"):
             setattr(original, "fabric", self)  # noqa: B010, a property of some modules that torch does not know
-        wrapper = FabricModule(original, compiled, self.strategy.wrap(original), self)
+        wrapper = FabricModule(original, compiled, self.strategy.wrap(original, self.precision), self)
         self._set_up[id(original)] = wrapper
         return wrapper
 
@@ -198,6 +205,7 @@ class Fabric:
     def _optimizer(self, optimizer: Any) -> Any:
         if isinstance(optimizer, FabricOptimizer):
             raise ValueError("This optimizer was set up already. Pass the one that you made, once.")
+        self.strategy.setup_optimizer(optimizer)
         return FabricOptimizer(optimizer, self, self.callbacks)
 
     def setup_dataloaders(
@@ -212,7 +220,7 @@ class Fabric:
             raise ValueError("This dataloader was set up already. Pass the one that you made, once.")
         if shard and self.world_size > 1:
             self._must_be_launched("setup_dataloaders")
-            loader = sharded(loader, self.world_size, self.global_rank, even)
+            loader = sharded(loader, *self.strategy.data_place, even, as_often=self.strategy.shards_modules)
         if not move or (self.device.type == "cpu" and self.world_size == 1):
             return loader
         return FabricLoader(loader, None if self.device.type == "cpu" else self.to_device)
@@ -232,7 +240,7 @@ class Fabric:
             function = getattr(module, method)
         else:
             function = _method(wrapper, method)
-            if wrapper._wrapped is not None and method not in _EVALUATION:
+            if wrapper._wrapped is not None and (method not in _EVALUATION or self.strategy.shards_modules):
                 function = _shared(wrapper._wrapped, function)
         return self.precision.bind(function)
 
@@ -279,7 +287,7 @@ class Fabric:
         self.precision.unscale_gradients(optimizer)
         params = [p for group in optimizer.param_groups for p in group["params"]] if optimizer else module.parameters()
         if max_norm is not None:
-            return nn.utils.clip_grad_norm_(params, max_norm, norm_type, error_if_nonfinite)
+            return self.strategy.clip_norm(list(params), max_norm, norm_type, error_if_nonfinite)
         return nn.utils.clip_grad_value_(params, clip_val)  # type: ignore[arg-type]
 
     def no_backward_sync(self, module: Any, enabled: bool = True) -> AbstractContextManager[Any]:
@@ -295,9 +303,12 @@ class Fabric:
 
     @contextmanager
     def init_module(self, empty_init: bool | None = None) -> Iterator[None]:
-        """Modules made inside are on the device and in the dtype; `empty_init` leaves their memory as it is."""
+        """Modules made inside are on the device and in the dtype; `empty_init` leaves their memory as it is.
+
+        Where a strategy shards modules, an empty one takes no memory; `setup` makes and initialises each rank's part.
+        """
         with ExitStack() as stack:
-            stack.enter_context(self.device)
+            stack.enter_context(self.strategy.init_device(bool(empty_init)))
             stack.enter_context(self.precision.module_init_context())
             if empty_init:
                 stack.enter_context(_NoInit())
@@ -435,6 +446,14 @@ def _listed(value: Any) -> list[Any]:
 
 def _bare(optimizer: Any) -> Any:
     return optimizer.optimizer if isinstance(optimizer, FabricOptimizer) else optimizer
+
+
+def _follow(optimizers: tuple[Any, ...], before: dict[str, Any], module: nn.Module) -> None:
+    """Optimizers made before a strategy replaced the module's parameters get the new ones."""
+    after = dict(module.named_parameters())
+    new = {p: after[name] for name, p in before.items() if name in after}
+    for group in (g for o in optimizers if new for g in o.param_groups):
+        group["params"] = [new.get(p, p) for p in group["params"]]
 
 
 def _method(wrapper: FabricModule, name: str) -> Callable[..., Any]:

@@ -3,9 +3,10 @@
 import copy
 from collections.abc import Iterator
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
+from lt_interfaces import rank_zero_warn
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, IterableDataset, Sampler, SequentialSampler
 
 from lt_accel.seed import global_seed, seed_worker, seeded
@@ -74,29 +75,63 @@ class ShardedSampler(Sampler[Any]):
             yield turn[self.rank]
 
 
-def sharded(loader: Any, num_replicas: int, rank: int, even: bool = True) -> Any:
-    """The loader with this rank's share; itself if it is no DataLoader, an iterable one or sharded already."""
+class EqualBatches(BatchSampler):
+    """As many batches on all ranks, and each item once: where a rank has one more, it is in its last batch."""
+
+    def __init__(self, sampler: ShardedSampler, batch_size: int, drop_last: bool) -> None:
+        super().__init__(sampler, batch_size, drop_last)
+        fewest = len(sampler.sampler) // sampler.num_replicas
+        self._count = fewest // batch_size if drop_last else -(-fewest // batch_size)
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        items = iter(self.sampler)
+        for i in range(self._count):
+            takes = self.batch_size + (i == self._count - 1 and not self.drop_last)
+            yield list(islice(items, takes))
+
+    def __len__(self) -> int:
+        return self._count
+
+
+def sharded(loader: Any, num_replicas: int, rank: int, even: bool = True, as_often: bool = False) -> Any:
+    """The loader with this rank's share; itself if it is no DataLoader, an iterable one or sharded already.
+
+    `as_often` gives all ranks equally many batches, which those need that run the forward pass together.
+    """
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
         return loader
     samplers = (loader.batch_sampler, getattr(loader.batch_sampler, "sampler", None), loader.sampler)
     if any(_is_sharded(s) for s in samplers):
         return loader
 
+    batches = loader.batch_sampler
+    regroups = as_often and not even and type(batches) is BatchSampler and len(batches.sampler) >= num_replicas  # type: ignore[arg-type]
+    if as_often and not even and not regroups:
+        even = True
+        _tell_of_repeats(batches.sampler if type(batches) is BatchSampler else batches or loader.sampler, num_replicas)
     share = partial(ShardedSampler, num_replicas=num_replicas, rank=rank, even=even, seed=global_seed())
     result = copy.copy(loader)  # all its own settings and class, and no second run of its `__init__`
     settings = vars(result)
     settings["_iterator"] = None
-    batches = loader.batch_sampler
     if batches is None:
         settings["sampler"] = share(loader.sampler)
     elif type(batches) is BatchSampler:
         settings["sampler"] = share(batches.sampler)
-        settings["batch_sampler"] = BatchSampler(settings["sampler"], batches.batch_size, batches.drop_last)
+        kind = EqualBatches if regroups else BatchSampler
+        settings["batch_sampler"] = kind(settings["sampler"], batches.batch_size, batches.drop_last)
     else:
         settings["batch_sampler"] = share(batches)
     if loader.num_workers and loader.worker_init_fn is None:
         settings["worker_init_fn"] = partial(seed_worker, rank=rank)
     return result
+
+
+def _tell_of_repeats(sampler: Any, num_replicas: int) -> None:
+    if len(sampler) % num_replicas:
+        rank_zero_warn(
+            f"All ranks must run equally many batches, and a loader's {len(sampler)} parts cannot be dealt out so to "
+            f"{num_replicas}: the first are seen twice. Use a multiple of it, or a loader with `batch_size`."
+        )
 
 
 def _is_sharded(sampler: Any) -> bool:

@@ -69,11 +69,12 @@ class FabricModule(nn.Module):
     def _guarded(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         """The method, refusing to compute gradients past the strategy, which would not share them."""
         inside = set(self.module.modules())
+        always = self._engine.strategy.shards_modules
 
         def refuse(module: nn.Module, _: Any) -> None:
-            if module in inside and torch.is_grad_enabled():
+            if module in inside and (always or torch.is_grad_enabled()):
                 raise RuntimeError(
-                    f"`{name}` ran a forward pass whose gradients would stay on this rank. Call the module itself, or "
+                    f"`{name}` ran a forward pass of which the other ranks know nothing. Call the module itself, or "
                     f"`mark_forward_method({name!r})` first."
                 )
 

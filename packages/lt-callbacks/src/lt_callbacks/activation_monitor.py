@@ -30,7 +30,7 @@ class ActivationMonitor(Callback):
         for name in self.layers or ():
             if name not in modules:
                 raise MisconfigurationException(
-                    f"`ActivationMonitor` got `{name}` in `layers`, which is no submodule. {did_you_mean(name, modules)}"
+                    f"`ActivationMonitor` got `{name}`, which is no submodule. {did_you_mean(name, modules)}"
                 )
         leaves = [name for name, module in modules.items() if not any(module.children())]
         self._chosen = {name: modules[name] for name in (leaves if self.layers is None else self.layers)}

@@ -18,11 +18,23 @@ def epoch_is_whole(trainer: Trainer) -> bool:
     return batches == float("inf") or trainer.progress.batch >= batches
 
 
+def restore_live(module: nn.Module, checkpoint: dict[str, Any]) -> None:
+    """Continue with the weights in training, whether `state_dict` is loaded before this or after."""
+    checkpoint["state_dict"] = checkpoint["current_model_state"]
+    module.load_state_dict(checkpoint["state_dict"], strict=False)
+
+
+def is_live(checkpoint: Mapping[str, Any]) -> bool:
+    """True once `restore_live` was here: several callbacks, or several calls, find the same checkpoint."""
+    return checkpoint.get("current_model_state") is checkpoint["state_dict"]
+
+
 class AveragedWeights:
     """The running average of the parameters and, with `use_buffers`, of the buffers; otherwise those are copied.
 
-    Numbers that are not floating are copied as well. Averages of half precision are kept in float32, where small changes
-    do not round away. `multi_avg_fn` and `avg_fn` are as in `torch.optim.swa_utils`; by default all weights count alike.
+    Numbers that are not floating are copied as well. Averages of half precision are kept in float32, where small
+    changes do not round away. `multi_avg_fn` and `avg_fn` are as in `torch.optim.swa_utils`; by default all weights
+    count alike.
     """
 
     def __init__(
@@ -35,7 +47,7 @@ class AveragedWeights:
         self.device = device
         self.use_buffers = use_buffers
         self.avg_fn = avg_fn
-        self.multi_avg_fn = multi_avg_fn or (get_swa_multi_avg_fn() if avg_fn is None else None)
+        self.multi_avg_fn = multi_avg_fn or (get_swa_multi_avg_fn() if avg_fn is None else None)  # type: ignore[no-untyped-call]
         self.n_averaged = 0
         self.tensors: dict[str, Tensor] = {}
         self.live: dict[str, Tensor] = {}

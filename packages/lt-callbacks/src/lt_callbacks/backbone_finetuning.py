@@ -16,8 +16,8 @@ def double(epoch: int) -> float:
 class BackboneFinetuning(BaseFinetuning):
     """Trains `pl_module.backbone` from epoch `unfreeze_backbone_at_epoch` on.
 
-    Its rate begins at `backbone_initial_lr` or the first group's times `backbone_initial_ratio_lr`, and is multiplied each
-    epoch by `lambda_func(epoch)`; with `should_align` it stays at the first group's once it gets there.
+    Its rate begins at `backbone_initial_lr` or the first group's times `backbone_initial_ratio_lr`, and is multiplied
+    each epoch by `lambda_func(epoch)`; with `should_align` it stays at the first group's once it gets there.
     """
 
     def __init__(
@@ -66,9 +66,12 @@ class BackboneFinetuning(BaseFinetuning):
         main = optimizer.param_groups[0]["lr"]
         if epoch == self.unfreeze_backbone_at_epoch:
             rate = self.backbone_initial_lr or main * self.backbone_initial_ratio_lr
+            count = len(optimizer.param_groups)
             self.unfreeze_and_add_param_group(
                 pl_module.backbone, optimizer, rate, self.initial_denom_lr, train_bn=self.train_bn
             )
+            if len(optimizer.param_groups) == count:
+                return
         elif self.previous_backbone_lr is not None and epoch > self.unfreeze_backbone_at_epoch:
             rate = self.previous_backbone_lr * self.lambda_func(epoch + 1)
             rate = min(rate, main) if self.should_align else rate

@@ -78,18 +78,27 @@ class EarlyStopping(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         names = ("wait_count", "stopped_epoch", "best_score", "patience")
-        return {name: getattr(self, name) for name in names} | {"wants_to_stop": self._wants_to_stop}
+        own = {"wants_to_stop": self._wants_to_stop, "checked_step": self._checked_step}
+        return {name: getattr(self, name) for name in names} | own | {"metric": self._metric.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.wait_count = state_dict["wait_count"]
         self.stopped_epoch = state_dict["stopped_epoch"]
         self.best_score = torch.as_tensor(state_dict["best_score"])
         self._wants_to_stop = state_dict.get("wants_to_stop", False) and self.wait_count >= self.patience
+        self._checked_step = state_dict.get("checked_step", -1)
+        self._metric.load_state_dict(state_dict.get("metric", {}))
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         self._active = stage == "fit" and not trainer.fast_dev_run
         self.stopping_reason, self.stopping_reason_message = EarlyStoppingReason.NOT_STOPPED, None
         self._metric.validated_step = self._checked_step = -1
+        self._wants_to_stop = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """A run that was ended right after it had decided to stop is not to go on."""
+        if self._active and all(stopper._wants_to_stop for stopper in self._together):
+            trainer.should_stop = True
 
     def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
         if self._active and not trainer.sanity_checking:

@@ -35,12 +35,7 @@ class BaseFinetuning(Callback):
         raise NotImplementedError(f"`{type(self).__name__}` unfreezes nothing. Override `finetune_function`.")
 
     def state_dict(self) -> dict[str, Any]:
-        module = self._module
-        trained = {} if module is None else {
-            "parameters": [name for name, p in module.named_parameters() if p.requires_grad],
-            "fixed_statistics": [name for name, m in module.named_modules() if _is_fixed(m)],
-        }  # fmt: skip
-        return {"internal_optimizer_metadata": self._groups, "trained": trained}
+        return {"internal_optimizer_metadata": self._groups, "trained": _trained(self._module)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._groups = {int(i): list(groups) for i, groups in state_dict["internal_optimizer_metadata"].items()}
@@ -48,7 +43,8 @@ class BaseFinetuning(Callback):
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         if stage == "fit":
-            self._module, self._trained = pl_module, None
+            goes_on = pl_module is self._module and trainer.current_epoch > 0
+            self._module, self._trained = pl_module, _trained(pl_module) if goes_on else None
             self.freeze_before_training(pl_module)
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
@@ -58,7 +54,7 @@ class BaseFinetuning(Callback):
             self._frozen_at_first = [
                 p for p in parameters.values() if not p.requires_grad and not hasattr(p, "device_mesh")
             ]
-        if self._trained is None:
+        if not self._trained:
             return
         for name, parameter in parameters.items():
             parameter.requires_grad = name in self._trained["parameters"]
@@ -91,9 +87,7 @@ class BaseFinetuning(Callback):
     @staticmethod
     def flatten_modules(modules: Modules) -> list[nn.Module]:
         """All modules in any nesting that have parameters of their own or no submodules."""
-        if isinstance(modules, nn.ModuleDict):
-            modules = modules.values()
-        if isinstance(modules, nn.Module) and not isinstance(modules, Iterable):
+        if isinstance(modules, nn.Module):
             return [m for m in modules.modules() if not any(m.children()) or m._parameters]
         return [leaf for module in modules for leaf in BaseFinetuning.flatten_modules(module)]
 
@@ -125,14 +119,7 @@ class BaseFinetuning(Callback):
     def filter_on_optimizer(optimizer: Optimizer, params: Iterable[Parameter]) -> list[Parameter]:
         """Those that the optimizer does not have yet."""
         own = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        given = list(params)
-        new = [p for p in given if id(p) not in own]
-        if len(new) < len(given):
-            rank_zero_warn(
-                f"The optimizer has {len(given) - len(new)} of the parameters to unfreeze already; they keep their "
-                "group. In `configure_optimizers` pass only parameters with `requires_grad`."
-            )
-        return new
+        return [p for p in params if id(p) not in own]
 
     @staticmethod
     def unfreeze_and_add_param_group(
@@ -148,6 +135,11 @@ class BaseFinetuning(Callback):
         if params:
             rate = optimizer.param_groups[0]["lr"] / initial_denom_lr if lr is None else float(lr)
             optimizer.add_param_group({"params": params, "lr": rate})
+        else:
+            rank_zero_warn(
+                "The optimizer has all of the parameters to unfreeze already, and they keep their learning rate. "
+                "In `configure_optimizers` pass only parameters with `requires_grad`."
+            )
 
 
 def _train(module: nn.Module, value: bool) -> None:
@@ -155,6 +147,16 @@ def _train(module: nn.Module, value: bool) -> None:
         module.track_running_stats = value
     for parameter in module.parameters(recurse=False):
         parameter.requires_grad = value
+
+
+def _trained(module: nn.Module | None) -> dict[str, list[str]]:
+    """What to remember: the parameters that are trained and the statistics that are not."""
+    if module is None:
+        return {}
+    return {
+        "parameters": [name for name, p in module.named_parameters() if p.requires_grad],
+        "fixed_statistics": [name for name, m in module.named_modules() if _is_fixed(m)],
+    }
 
 
 def _is_fixed(module: nn.Module) -> bool:

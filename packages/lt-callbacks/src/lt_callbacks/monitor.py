@@ -44,6 +44,15 @@ class Monitor:
         self.moment: Moment | None = None
         self.validated_step = -1
 
+    def state_dict(self) -> dict[str, Any]:
+        """What was learned."""
+        return {"moment": self.moment, "validated_step": self.validated_step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Know what was learned before."""
+        self.moment = state_dict.get("moment") or self.moment
+        self.validated_step = state_dict.get("validated_step", -1)
+
     @property
     def is_settled(self) -> bool:
         """True if nothing has to be learned about the metric."""

@@ -16,10 +16,11 @@ NEVER = 2**62
 class NaNGuard(Callback):
     """Notices a loss or gradients that are not finite, and names the first module that gives such numbers.
 
-    The gradients of such a step are set to zero on the device, so the weights stay good (momentum and weight decay still
-    act). The device is read in the steps that are logged; once something was seen, hooks on all modules watch the
-    following steps until it comes again. Policy "raise" then ends the run with a `FloatingPointError`, "skip" warns once
-    and logs `skipped_steps`. Under a gradient scaler only the loss is looked at, as scaled gradients may overflow.
+    The gradients of such a step are set to zero on the device, so the weights stay good (momentum and weight decay
+    still act). The device is read in the steps that are logged; once something was seen, hooks on all modules watch
+    the following steps until it comes again. Policy "raise" then ends the run with a `FloatingPointError`, "skip"
+    warns once and logs `skipped_steps`. Under a gradient scaler only the loss is looked at, as scaled gradients may
+    overflow.
     """
 
     def __init__(self, policy: str = "raise") -> None:
@@ -56,7 +57,7 @@ class NaNGuard(Callback):
         bad = ~torch.isfinite(loss)
         if getattr(trainer.engine, "scaler", None) is None:
             gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-            spoilt = ~torch.isfinite(total_norm(gradients, float("inf")))
+            spoilt = ~torch.isfinite(total_norm(gradients, 2.0))
             for gradient in gradients:
                 (gradient.to_local() if hasattr(gradient, "to_local") else gradient).masked_fill_(spoilt, 0.0)
             bad |= spoilt.to(bad.device)
@@ -71,7 +72,7 @@ class NaNGuard(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         self._look(trainer, pl_module)
         if self._watch is not None:
-            self._tell(pl_module)
+            self._tell(pl_module, self._watch)
 
     def teardown(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         if self._watch is not None:
@@ -96,21 +97,22 @@ class NaNGuard(Callback):
             if again and not self._told:
                 self._watch, self._saw = ForwardWatch(pl_module), trainer.global_step
         elif again or trainer.global_step - self._saw >= max(1, trainer.log_every_n_steps):
-            self._tell(pl_module)
+            self._tell(pl_module, self._watch)
 
-    def _tell(self, pl_module: Any) -> None:
-        watch, self._watch, self._told = self._watch, None, True
-        assert watch is not None
+    def _tell(self, pl_module: Any, watch: ForwardWatch) -> None:
+        self._watch, self._told = None, True
         watch.stop()
         culprit = watch.first()
         weights = [n for n, p in pl_module.named_parameters() if not bool(torch.isfinite(p.detach()).all())]
         step = f"step {self._first}" if self._first < NEVER else "a step of another rank"
         where = f"The first module whose output was not finite is {culprit}." if culprit else (
-            "In the steps watched since then the output of every module was finite; it may be a single bad batch, or an "
-            "operation of the loss or of the backward pass."
+            "In the steps watched since then the output of every module was finite: it may be a single bad batch, or "
+            "an operation of the loss or of the backward pass."
         )  # fmt: skip
         spoilt = f" Not finite are the weights {', '.join(f'`{n}`' for n in weights[:5])}." if weights else ""
         message = f"The loss or its gradients were not finite first in {step}. {where}{spoilt} "
         if self.policy == "raise":
-            raise FloatingPointError(message + "Look at its inputs, lower the learning rate, or use `NaNGuard('skip')`.")
+            raise FloatingPointError(
+                message + "Look at its inputs, lower the learning rate, or use `NaNGuard('skip')`."
+            )
         rank_zero_warn(message + "Steps of this kind leave out their gradients; `skipped_steps` counts them.")

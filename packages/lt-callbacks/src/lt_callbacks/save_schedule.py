@@ -64,12 +64,13 @@ class SaveSchedule:
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run must know."""
-        return {"is_owed": self.is_owed, "moment": self.monitor.moment}
+        return {"is_owed": self.is_owed, "fired": self._fired, "metric": self.monitor.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue with what the former run owed and had learned."""
         self.is_owed = bool(state_dict.get("is_owed", False))
-        self.monitor.moment = state_dict.get("moment")
+        self._fired = state_dict.get("fired", 0)
+        self.monitor.load_state_dict(state_dict.get("metric", {}))
 
     def batch_is_due(self, trainer: Trainer) -> bool:
         """Whether a trigger fires after this training batch; asked once per batch."""

@@ -28,9 +28,9 @@ class TrainingSpikeException(RuntimeError):
 class SpikeDetection(Callback):
     """Raises `TrainingSpikeException` when the loss is worse than before and far from its mean over `window` batches.
 
-    Far means by `rtol` times the mean and, if given, by `atol`. The first `warmup` batches of the run are not judged. Each
-    loss, the mean over the ranks, is judged in its turn, but only read in the steps that are logged. The batch and the
-    one before it go to `skip_batches.json` in `exclude_batches_path`, by default the trainer's root.
+    Far means by `rtol` times the mean and, if given, by `atol`. The first `warmup` batches of the run are not judged.
+    Each loss, the mean over the ranks, is judged in its turn, but only read in the steps that are logged. The batch
+    and the one before it go to `skip_batches.json` in `exclude_batches_path`, by default the trainer's root.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class SpikeDetection(Callback):
         self.bad_batches: list[int] = []
         self._recent: deque[float] = deque(maxlen=window)
         self._last = math.inf if mode == "min" else -math.inf
-        self._judged = 0
+        self._judged = self._looked = 0
         self._waiting: list[tuple[int, Tensor]] = []
 
     def state_dict(self) -> dict[str, Any]:
@@ -85,13 +85,14 @@ class SpikeDetection(Callback):
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if isinstance(loss, Tensor):
             self._waiting.append((batch_idx, loss.detach().reshape(())))
-        if has_logged(trainer):
+        if has_logged(trainer) and trainer.global_step != self._looked:
             self._judge(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         self._judge(trainer)
 
     def _judge(self, trainer: Trainer) -> None:
+        self._looked = trainer.global_step
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return

@@ -11,7 +11,7 @@ from lt_interfaces import Callback, MisconfigurationException, Trainer
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from lt_callbacks.averaged_weights import Average, AveragedWeights, epoch_is_whole
+from lt_callbacks.averaged_weights import Average, AveragedWeights, epoch_is_whole, restore_live
 
 
 class StochasticWeightAveraging(Callback):
@@ -33,7 +33,9 @@ class StochasticWeightAveraging(Callback):
     ) -> None:
         lrs = [swa_lrs] if isinstance(swa_lrs, (int, float)) else list(swa_lrs)
         if not lrs or not all(isinstance(lr, (int, float)) and lr > 0 for lr in lrs):
-            raise MisconfigurationException(f"`swa_lrs` got {swa_lrs!r}. Give a positive number, or one for each group.")
+            raise MisconfigurationException(
+                f"`swa_lrs` got {swa_lrs!r}. Give a positive number, or one for each group."
+            )
         is_share = isinstance(swa_epoch_start, float)
         if not (0 <= swa_epoch_start <= 1 if is_share else swa_epoch_start >= 1):
             raise MisconfigurationException(
@@ -75,8 +77,8 @@ class StochasticWeightAveraging(Callback):
             checkpoint["current_model_state"] = self._average.live_state(pl_module, checkpoint["state_dict"])
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        if self._fits:
-            checkpoint["state_dict"] = checkpoint.get("current_model_state", checkpoint["state_dict"])
+        if self._fits and "current_model_state" in checkpoint:
+            restore_live(pl_module, checkpoint)
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         self._fits = stage == "fit"
@@ -112,7 +114,9 @@ class StochasticWeightAveraging(Callback):
         groups = trainer.optimizers[0].param_groups
         self._initial_lrs = self._initial_lrs or [float(group["lr"]) for group in groups]
         lrs = self._lrs * len(groups) if len(self._lrs) == 1 else self._lrs
-        done = min(1.0, (trainer.current_epoch - self._start) / self._annealing_epochs) if self._annealing_epochs else 1.0
+        done = (
+            min(1.0, (trainer.current_epoch - self._start) / self._annealing_epochs) if self._annealing_epochs else 1.0
+        )
         share = (1 - math.cos(math.pi * done)) / 2 if self._cosine else done
         for group, first, last in zip(groups, self._initial_lrs, lrs, strict=True):
             group["lr"] = first + (last - first) * share

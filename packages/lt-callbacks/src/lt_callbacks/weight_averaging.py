@@ -6,15 +6,16 @@ import torch
 from lt_interfaces import Callback, Trainer, rank_zero_warn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from lt_callbacks.averaged_weights import Average, AveragedWeights, epoch_is_whole
+from lt_callbacks.averaged_weights import Average, AveragedWeights, epoch_is_whole, is_live, restore_live
 
 
 class WeightAveraging(Callback):
     """Keeps the mean of the weights after each step; override `should_update` for other moments.
 
-    Validation runs with the average, and the module ends training with it. A checkpoint has the average as `state_dict`,
-    so evaluation loads it, and the weights in training as `current_model_state`, from which `fit` continues. Before the
-    first update the weights are their own average. Functions for other averages are those of `torch.optim.swa_utils`.
+    Validation runs with the average, and the module ends training with it. A checkpoint has the average as
+    `state_dict`, so evaluation loads it, and the weights in training as `current_model_state`, from which `fit`
+    continues. Before the first update the weights are their own average. Functions for other averages are those of
+    `torch.optim.swa_utils`.
     """
 
     def __init__(
@@ -79,11 +80,11 @@ class WeightAveraging(Callback):
         checkpoint["state_dict"] = average.averaged_state(pl_module, state)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        if not self._fits:
+        if not self._fits or is_live(checkpoint):
             return
         if "current_model_state" in checkpoint:
             self._average.load(checkpoint["state_dict"], int(checkpoint["averaging_state"]["n_averaged"]))
-            checkpoint["state_dict"] = checkpoint["current_model_state"]
+            restore_live(pl_module, checkpoint)
         else:
             self._average.load({}, 0)
             rank_zero_warn(
@@ -106,7 +107,8 @@ class EMAWeightAveraging(WeightAveraging):
     ) -> None:
         if not 0 <= decay <= 1:
             raise ValueError(f"`decay` must be between 0 and 1, got {decay!r}. Use 0.999, for instance.")
-        super().__init__(device, use_buffers, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        super().__init__(device, use_buffers, multi_avg_fn=average)
         self.update_every_n_steps = update_every_n_steps
         self.update_starting_at_step = update_starting_at_step
         self.update_starting_at_epoch = update_starting_at_epoch

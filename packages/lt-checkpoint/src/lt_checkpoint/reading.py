@@ -32,7 +32,7 @@ def load(path: StrPath, map_location: Any = "cpu") -> dict[str, Any]:
 def open_shards(folder: Path, map_location: Any = "cpu") -> tuple[dict[str, Any], Shards]:
     """What `meta.pt` of a sharded checkpoint holds, and the shards that belong to it."""
     if not (folder / META).is_file() and not (folder / ".metadata").is_file():
-        raise FileNotFoundError(f"The folder `{folder}` holds no complete sharded checkpoint. Name another.")
+        raise IsADirectoryError(f"`{folder}` is a folder without a complete sharded checkpoint. Name a checkpoint.")
     meta = load(folder / META, map_location) if (folder / META).is_file() else {}
     return meta, Shards(folder, meta)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterator
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -20,3 +22,14 @@ def spelled(hint: Any) -> str:
     if get_origin(hint) is None and isinstance(hint, type):
         return hint.__name__
     return str(hint).replace("typing.", "")
+
+
+def class_names(hints: tuple[Any, ...]) -> Iterator[str]:
+    """The names of the classes that an annotation admits, of those imported; none for plain types."""
+    for hint in hints:
+        if get_args(hint):
+            yield from class_names(tuple(m for arg in get_args(hint) for m in members(arg)))
+        elif inspect.isclass(hint) and hint.__module__ != "builtins":
+            if not inspect.isabstract(hint):
+                yield hint.__name__
+            yield from class_names(tuple(hint.__subclasses__()))

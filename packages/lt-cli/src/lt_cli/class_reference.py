@@ -8,10 +8,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+from collections.abc import Iterable
 from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from lt_interfaces import did_you_mean
 
@@ -45,6 +47,42 @@ def registered_class(name: str) -> type | None:
         offers = ", ".join(f"`{point.value}`" for point in found)
         raise UsageError(f"Several packages offer a default {name}: {offers}. Choose with `--{name}`.")
     return found[0].load() if found else None
+
+
+def registered(name: str) -> Any:
+    """What an installed package offers under another name of the group, e.g. a function; None if none does."""
+    found = list(entry_points(group=GROUP, name=name))
+    return found[0].load() if found else None
+
+
+def import_named(reference: str) -> str:
+    """The package of a module or `file.py`, now imported."""
+    module = _module_of_file(Path(reference)) if reference.endswith(".py") else _module(reference)
+    return module.__name__.partition(".")[0]
+
+
+def chosen_classes(args: Iterable[str], groups: Iterable[str]) -> tuple[dict[str, str], list[str], list[str]]:
+    """The class references given as `--model X` or `--model=X`, by group, the modules of `--import`, and the rest."""
+    flags = {f"--{group}": group for group in groups}
+    chosen: dict[str, str] = {}
+    imports: list[str] = []
+    rest: list[str] = []
+    remaining = iter(args)
+    for argument in remaining:
+        name, equals, value = argument.partition("=")
+        if name not in flags and name != "--import":
+            rest.append(argument)
+            continue
+        value = value if equals else next(remaining, "")
+        if not value or value.startswith("--"):
+            what, form = ("a module", "pkg.mod") if name == "--import" else ("a class", "pkg.mod:Class")
+            other = form.replace("pkg.mod", "file.py")
+            raise UsageError(f"`{name}` needs {what}. Write `{name} {form}` or `{name} {other}`.")
+        if name == "--import":
+            imports.append(value)
+        else:
+            chosen[flags[name]] = value
+    return chosen, imports, rest
 
 
 def same_class(one: str, other: str) -> bool:

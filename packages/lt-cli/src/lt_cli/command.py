@@ -1,37 +1,31 @@
-"""One command from arguments to exit status: choose classes, parse, build, run."""
+"""One command of `lt-cli` from arguments to exit status: choose classes, parse, build, run."""
 
 from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from jsonargparse import Namespace, set_parsing_settings
 from lt_interfaces import is_overridden
 
-from lt_cli.class_reference import load_class, registered_class
-from lt_cli.commands import COMMANDS, DONE, FAILED, USAGE
-from lt_cli.failures import UsageError, complain, is_deliberate, packages_of, packages_of_lt
-from lt_cli.parser import ConfigFile, Parser, chosen_classes, paths_in
+from lt_cli.class_reference import chosen_classes, import_named, load_class, registered_class
+from lt_cli.commands import DONE, FAILED, USAGE
+from lt_cli.failures import UsageError, complain, is_deliberate, packages_of
+from lt_cli.lightning_cli import LightningCLI
+from lt_cli.parser import LightningArgumentParser
+from lt_cli.plugs import packages_offering
+from lt_cli.trust import paths_in, trust
 
 LOADERS = {"fit": "train_dataloader", "validate": "val_dataloader"}
-SEED = "seed_everything"
 
 
-@dataclass(kw_only=True, slots=True)
-class Classes:
-    """The classes of a command, how each is called, and which of them the command line chose."""
+class Ended(Exception):
+    """The command is over; what there was to say has been said."""
 
-    trainer: type
-    model: type
-    data: type | None
-    references: dict[str, str]
-
-    def given(self) -> dict[str, type]:
-        """The classes that are there, by group, in the order of `--help`."""
-        found = {"trainer": self.trainer, "model": self.model, "data": self.data}
-        return {group: cls for group, cls in found.items() if cls is not None}
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
 
 
 class Command:
@@ -46,27 +40,35 @@ class Command:
         prog: str = "lt-cli",
     ) -> None:
         self.name = name
-        self.prog = f"{prog} {name}"
+        self.prog = prog
         self.defaults = {"trainer": trainer_class, "model": model_class, "data": data_class}
 
     def run(self, args: Sequence[str]) -> int:
         """Parse, build and run; 0 is done, 1 a failed run, 2 wrong usage, 130 an interrupt."""
         try:
-            references, rest = chosen_classes(args, self.defaults)
-            classes = self.choose(references)
-            _trust(classes, args)
-            parser = self.parser(classes)
-            config = parser.settings(parser.normalize(rest))
+            self.program(args)
         except UsageError as error:
-            complain(f"{self.prog}: {error}")
+            complain(f"{self.prog} {self.name}: {error}")
             return USAGE
+        except Ended as ended:
+            return ended.status
+        return DONE
+
+    def program(self, args: Sequence[str], kind: type[Program] | None = None) -> Program:
+        """The command with its classes chosen, parsed and carried out, by a kind of program."""
+        try:
+            references, imports, rest = chosen_classes(args, self.defaults)
+            imported = {import_named(reference) for reference in imports}
+            classes = self.choose(references)
+        except UsageError:
+            raise
         except Exception:
             # Out of the module that a class was imported from.
             traceback.print_exc()
-            return USAGE
-        return self._build_and_run(parser, classes, config)
+            raise Ended(USAGE) from None
+        return (kind or Program)([self.prog, self.name, *rest], classes, references, {*imported, *paths_in(args)})
 
-    def choose(self, references: dict[str, str]) -> Classes:
+    def choose(self, references: dict[str, str]) -> dict[str, type]:
         """The classes of the command line, else those given to this command, else the registered ones."""
         found = {group: load_class(reference) for group, reference in references.items()}
         chosen = {**{group: cls for group, cls in self.defaults.items() if cls}, **found}
@@ -78,51 +80,68 @@ class Command:
         for group in ("trainer", "model"):
             if group not in chosen:
                 raise UsageError(f"There is no {group} class. Name one with `--{group} pkg.mod:Class`.")
-        return Classes(trainer=chosen["trainer"], model=chosen["model"], data=chosen.get("data"), references=references)
+        return chosen
 
-    def parser(self, classes: Classes) -> Parser:
-        """The parser with the options of these classes."""
-        parser = Parser(prog=self.prog, description=f"{COMMANDS[self.name].capitalize()}.")
-        parser.add_argument("-c", "--config", action=ConfigFile, metavar="FILE", help="settings as YAML or JSON")
-        parser.add_argument(
-            f"--{SEED}", type=int | bool, default=True, help="seed of all generators; false: leave them alone"
+
+class Program(LightningCLI):
+    """The command line of `lt-cli`: classes named on it, failures told in a sentence where that is enough."""
+
+    def __init__(
+        self, line: list[str], classes: Mapping[str, type], references: Mapping[str, str], packages: set[str]
+    ) -> None:
+        self.references, self.packages = references, packages
+        self.framework = packages_of(classes["trainer"])
+        self.classes = classes
+        super().__init__(
+            classes["model"],
+            classes.get("data"),
+            trainer_class=classes["trainer"],
+            parser_kwargs={"prog": line[0]},
+            args=line[1:],
         )
-        parser.add_entry_point(classes.trainer, self.name)
-        for group, cls in classes.given().items():
-            name = classes.references.get(group)
-            parser.add_class(cls, group, name or f"{cls.__module__}.{cls.__qualname__}", named=name is not None)
-        parser.flatten("trainer")
-        return parser
 
-    def _build_and_run(self, parser: Parser, classes: Classes, config: Namespace) -> int:
-        framework = packages_of(classes.trainer)
+    def trust(self, args: Any) -> None:
+        """Config files may name what the command line or an installed package named."""
+        trust(self.classes.values(), (), self.packages | packages_offering())
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Say that the command line names the classes, and may name modules."""
+        super().add_core_arguments_to_parser(parser)
+        for group in self.classes:
+            parser.let_choose(group)
+        parser.named |= {*self.references}
+        parser.epilog = "`--import pkg.mod` or `--import file.py` lets config files and short names reach its classes."
+
+    def instantiate_classes(self) -> None:
+        """Build everything; what a class refuses is wrong usage."""
         try:
-            self._seed(classes.trainer, config.get(SEED, True))
-            built = parser.instantiate(config)
+            super().instantiate_classes()
         except Exception as error:
-            ours = framework | packages_of(classes.model, classes.data)
+            ours = self.framework | packages_of(*self.classes.values())
             self._tell(error, is_deliberate(error, ours, through_others=True))
-            return USAGE
-        options = {key: value for key, value in vars(built).items() if key in parser.entry_point_keys}
-        if classes.data is not None:
-            options["datamodule"] = built.data
+            raise Ended(USAGE) from None
+
+    def _refuse(self, error: UsageError) -> None:
+        raise error
+
+    def _set_seed(self) -> None:
         try:
-            result = getattr(built.trainer, self.name)(built.model, **options)
+            super()._set_seed()
+        except UsageError:
+            raise
         except Exception as error:
-            self._tell(error, is_deliberate(error, framework))
-            return FAILED
-        if self.name == "predict" and getattr(built.trainer, "is_global_zero", True):
+            self._tell(error, is_deliberate(error, self.framework))
+            raise Ended(USAGE) from None
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            result = super()._run_subcommand(subcommand)
+        except Exception as error:
+            self._tell(error, is_deliberate(error, self.framework))
+            raise Ended(FAILED) from None
+        if subcommand == "predict" and getattr(self.trainer, "is_global_zero", True):
             for output in result or ():
                 print(output)
-        return DONE
-
-    def _seed(self, trainer_class: type, seed: int | bool) -> None:
-        seed_everything = getattr(trainer_class, SEED, None)
-        if seed is False or (seed is True and seed_everything is None):
-            return
-        if seed_everything is None:
-            raise UsageError(f"`{trainer_class.__name__}` has no `{SEED}`. Give `--{SEED} false`.")
-        seed_everything(None if seed is True else seed, workers=True)
 
     def _tell(self, error: Exception, in_a_sentence: bool) -> None:
         if in_a_sentence:
@@ -131,15 +150,26 @@ class Command:
             traceback.print_exception(error)
 
 
-def _trust(classes: Classes, args: Sequence[str]) -> None:
-    """Let config files name only what is in the packages of the classes, or on the command line.
+class Listed(Exception):
+    """The options of a command, before anything was read from the command line."""
 
-    The setting is the process's own: later calls add to it.
-    """
-    packages = packages_of(*classes.given().values()) | {"torch.nn", "torch.optim"}
-    packages |= packages_of_lt(name.partition(".")[0] for name in sys.modules)
-    set_parsing_settings(
-        import_path_denylist=["*"],
-        import_path_allowlist=sorted(packages | paths_in(args)),
-        instantiate_subclass_spec_in_any=False,
-    )
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(names)
+        self.names = names
+
+
+class Options(Program):
+    """A program that goes no further than its options."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Raise the names."""
+        raise Listed([name for action in parser._actions for name in action.option_strings if name.startswith("--")])
+
+
+def option_names(name: str, classes: tuple[type | None, type | None, type | None]) -> list[str]:
+    """The options of a command with the classes that are given or registered."""
+    try:
+        Command(name, *classes).program([], Options)
+    except Listed as listed:
+        return listed.names
+    return []

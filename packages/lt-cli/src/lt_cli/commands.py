@@ -6,4 +6,9 @@ COMMANDS = {
     "test": "one pass over the test data",
     "predict": "one pass over the prediction data",
 }
+OTHERS = {
+    "config": "print the settings that a command would run with",
+    "report": "write the report of a run, or a comparison of several",
+    "completion": "print the completion script for bash or zsh",
+}
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130

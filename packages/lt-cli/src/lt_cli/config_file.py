@@ -7,6 +7,7 @@ the one chosen on the command line, and nothing is imported for it.
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,43 +17,80 @@ import yaml  # type: ignore[import-untyped]
 from lt_cli.class_reference import same_class
 from lt_cli.failures import UsageError
 from lt_cli.option_names import nearest_key
-from lt_cli.plain_yaml import Loader, load
+from lt_cli.plain_yaml import Loader, dump, load
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
 MAX_NODES = 100_000
 
 
-def read_config(path: str, known: Collection[str], classes: Mapping[str, str]) -> dict[str, Any]:
-    """The values of a YAML or JSON file, its keys checked against the `known` dotted ones.
+def read_config(
+    path: str, known: Collection[str], classes: Mapping[str, str], command: str | None = None
+) -> dict[str, Any]:
+    """The values of a YAML, JSON or TOML file, its keys checked against the `known` dotted ones.
 
-    `classes` are the references in force, by group; `class_path` and `init_args` in a group become plain values.
+    `classes` are the references in force, by group; `class_path` and `init_args` in a group become plain values. A file
+    for several commands has a table for each; that of `command` is taken.
     """
-    text = _read(path)
     try:
+        text = _as_yaml(path)
         node = yaml.compose(text, Loader=Loader)
         if node is None:
             return {}
         if not isinstance(node, yaml.MappingNode):
             raise UsageError(f"`{path}` holds no table of settings. Write `name: value` lines.")
         _check_size(node, path)
-        groups = {key[: dot.start()] for key in known for dot in re.finditer(r"\.", key)}
-        _check_keys(node, "", path, {*known, *groups}, groups)
         values: dict[str, Any] = load(text)
+        if command in values and command not in known:
+            node = next(value for key, value in node.value if key.value == command)
+            values = values[command] or {}
+        groups = {key[: dot.start()] for key in known for dot in re.finditer(r"\.", key)}
+        if isinstance(node, yaml.MappingNode):
+            _check_keys(node, "", path, {*known, *groups}, groups)
     except RecursionError:
         raise UsageError(f"`{path}` is nested more than {MAX_DEPTH} levels deep. Flatten it.") from None
     except yaml.YAMLError as error:
         raise UsageError(f"`{path}` is not valid YAML: {' '.join(str(error).split())}. Mend the file.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"`{path}` is not valid TOML: {error}. Mend the file.") from None
     for group, reference in classes.items():
         if isinstance(values.get(group), dict):
             values[group] = _unwrap(values[group], group, reference, path)
     return values
 
 
+def line_of(path: str, key: str) -> int | None:
+    """The line, from 1, of a dotted key; the arguments of a class follow its own key directly, as in options."""
+    if _is_toml(path):
+        name = re.escape(key.rpartition(".")[2])
+        found = re.search(rf"""^[ \t\[]*(?:[\w.]+\.)?["']?{name}["']?\]?[ \t]*(?:=|$)""", _read(path), re.MULTILINE)
+        return found and _read(path)[: found.start()].count("\n") + 1
+    stack: list[tuple[yaml.Node | None, str]] = [(yaml.compose(_read(path), Loader=Loader), "")]
+    while stack:
+        node, prefix = stack.pop()
+        if isinstance(node, yaml.SequenceNode):
+            stack.extend((item, prefix) for item in node.value)
+        for name_node, value in node.value if isinstance(node, yaml.MappingNode) else ():
+            name = prefix if name_node.value == "init_args" else f"{prefix}.{name_node.value}".lstrip(".")
+            if name_node.value != "init_args" and (name == key or name.partition(".")[2] == key):
+                return int(name_node.start_mark.line) + 1
+            stack.append((value, name))
+    return None
+
+
+def _is_toml(path: str) -> bool:
+    return path.endswith(".toml")
+
+
+def _as_yaml(path: str) -> str:
+    text = _read(path)
+    return dump(tomllib.loads(text)) if _is_toml(path) else text
+
+
 def _read(path: str) -> str:
     file = Path(path)
     if not file.is_file():
-        raise UsageError(f"There is no config file `{path}`. Give `--config` the path of a YAML or JSON file.")
+        raise UsageError(f"There is no config file `{path}`. Give `--config` the path of a YAML, JSON or TOML file.")
     with file.open("rb") as stream:
         content = stream.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
@@ -60,7 +98,7 @@ def _read(path: str) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError:
-        raise UsageError(f"`{path}` is not UTF-8 text. Give `--config` a YAML or JSON file.") from None
+        raise UsageError(f"`{path}` is not UTF-8 text. Give `--config` a YAML, JSON or TOML file.") from None
 
 
 def _check_size(root: yaml.Node, path: str) -> None:
@@ -95,7 +133,8 @@ def _check_keys(node: yaml.MappingNode, prefix: str, path: str, known: set[str],
         elif name not in known:
             match = nearest_key(name, known)
             remedy = f"Did you mean `{match}`?" if match else "`--print_config` shows all keys."
-            raise UsageError(f"`{name}` is no setting ({path}:{key.start_mark.line + 1}). {remedy}")
+            line = line_of(path, name) if _is_toml(path) else key.start_mark.line + 1
+            raise UsageError(f"`{name}` is no setting ({path}:{line}). {remedy}")
         if (name in groups or not name) and isinstance(value, yaml.MappingNode):
             _check_keys(value, f"{name}." if name else "", path, known, groups)
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from lt_interfaces import did_you_mean
+from lt_cli.class_reference import registered
+from lt_cli.commands import COMMANDS, DONE, FAILED, INTERRUPTED, OTHERS, USAGE
+from lt_cli.completion import SHELLS, completion_script
+from lt_cli.failures import UsageError, complain
+from lt_cli.overview import without_command
 
-from lt_cli.commands import COMMANDS, DONE, INTERRUPTED, USAGE
-from lt_cli.failures import complain
+ALL = {**COMMANDS, **OTHERS}
 
 
 def main(
@@ -21,30 +25,59 @@ def main(
 ) -> int:
     """The exit status of the command in `args` (else `sys.argv`); classes not given are the registered ones."""
     arguments = list(sys.argv[1:] if args is None else args)
-    if not arguments or arguments[0] not in COMMANDS:
+    if not arguments or arguments[0] not in ALL:
         return _without_command(arguments)
-    # Only now: the parser library takes longer to load than the help of the program to print.
-    from lt_cli.command import Command
-
+    name, *rest = arguments
+    classes = (trainer_class, model_class, data_class)
     try:
-        return Command(arguments[0], trainer_class, model_class, data_class).run(arguments[1:])
+        if name == "report":
+            return _report(rest)
+        if name == "completion":
+            return _completion(rest, classes)
+        if name == "config":
+            name = rest.pop(0) if rest and rest[0] in COMMANDS else "fit"
+            rest.append("--print_config")
+        # Only now: the parser library takes longer to load than the help of the program to print.
+        from lt_cli.command import Command
+
+        return Command(name, *classes).run(rest)
     except KeyboardInterrupt:
         return INTERRUPTED
 
 
+def _report(args: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="lt-cli report", description=f"{OTHERS['report'].capitalize()}.")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a run, e.g. lightning_logs/version_0")
+    parser.add_argument("--file", help="where to write; report.html in the run, or comparison.html here, if not given")
+    given = parser.parse_args(args)
+    write_report = registered("report")
+    if write_report is None:
+        complain("lt-cli report: No installed package writes reports. Run `pip install lt`.")
+        return USAGE
+    try:
+        print(write_report(*given.runs, file=given.file))
+    except (OSError, ValueError) as error:
+        complain(f"lt-cli report: {error}")
+        return FAILED
+    return DONE
+
+
+def _completion(args: list[str], classes: tuple[Any, ...]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="lt-cli completion", description='Print a script: `eval "$(lt-cli completion bash)"`.'
+    )
+    parser.add_argument("shell", choices=SHELLS)
+    shell = parser.parse_args(args).shell
+    from lt_cli.command import option_names
+
+    print(completion_script(shell, list(ALL), {name: option_names(name, classes) for name in COMMANDS}), end="")
+    return DONE
+
+
 def _without_command(arguments: list[str]) -> int:
-    if arguments and arguments[0] in ("-h", "--help"):
-        parser = argparse.ArgumentParser(
-            prog="lt-cli", description="Trains and applies a model.", epilog="`lt-cli fit --help` lists all options."
-        )
-        commands = parser.add_subparsers(metavar="command", required=True)
-        for name, text in COMMANDS.items():
-            commands.add_parser(name, help=text)
-        parser.print_help()
-        return DONE
-    if not arguments or arguments[0].startswith("-"):
-        remedy = "Begin with " + ", ".join(f"`{name}`" for name in COMMANDS) + "."
-        complain(f"lt-cli: The command is missing. {remedy}")
-    else:
-        complain(f"lt-cli: There is no command `{arguments[0]}`. {did_you_mean(arguments[0], COMMANDS)}")
-    return USAGE
+    try:
+        without_command("lt-cli", arguments, ALL)
+    except UsageError as error:
+        complain(f"lt-cli: {error}")
+        return USAGE
+    return DONE

@@ -32,6 +32,10 @@ class Engine(Protocol):
         """The gradient scaler of fp16 training, else None: then gradients are never scaled."""
 
     @property
+    def device_mesh(self) -> Any:
+        """torch's mesh of all ranks for modules that distribute themselves, else None."""
+
+    @property
     def steps_plainly(self) -> bool:
         """True if `optimizer_step` does nothing but step, so that a loop may call the optimizer itself."""
 

@@ -61,9 +61,9 @@ class CSVLogger(Logger):
         self._run.save_hparams(params)
 
     def save(self) -> None:
-        """Write buffered rows, at most once per second."""
+        """Write all buffered rows, so that none is missing of what a checkpoint has behind it."""
         if self._experiment is not None:
-            self._experiment.save()
+            self._experiment.flush()
 
     def finalize(self, status: str) -> None:
         """Write all buffered rows."""

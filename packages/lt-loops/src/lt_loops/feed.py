@@ -132,7 +132,7 @@ class _Stamped:
         self.batch, self.state = batch, state
 
     def pin_memory(self) -> "_Stamped":
-        return _Stamped(pin_memory.pin_memory(self.batch), self.state)
+        return _Stamped(pin_memory.pin_memory(self.batch), self.state)  # type: ignore[no-untyped-call]
 
 
 class _Stamping:

@@ -169,8 +169,8 @@ class Lifecycle(Readings):
             module.device_mesh = engine.device_mesh
         self.hooks.configure_model()
         self._introduce(module)
-        if checkpoint is not None:
-            self.hooks.on_load_checkpoint(checkpoint)
+        if checkpoint is not None and is_overridden(module, "on_load_checkpoint"):
+            module.on_load_checkpoint(checkpoint)
         if self.layer_sync is not None and engine.world_size > 1:
             self.layer_sync.apply(module)
         self.model = engine.setup_module(module)

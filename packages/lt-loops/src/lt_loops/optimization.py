@@ -136,7 +136,6 @@ class AutomaticOptimization(Optimization):
     def __init__(self, trainer: Any, module: Any, optimizers: list[Any]) -> None:
         super().__init__(trainer, module, optimizers)
         self.optimizer = optimizers[0] if optimizers else None
-        self.params = [p for o in optimizers for group in o.param_groups for p in group["params"]]
         self.custom_clip = is_overridden(module, "configure_gradient_clipping")
         self.custom_backward = is_overridden(module, "backward")
         self.custom_step = is_overridden(module, "optimizer_step")
@@ -294,10 +293,10 @@ class AutomaticOptimization(Optimization):
 
     def finish_window(self) -> None:
         """The data ended inside an accumulation window: scale the gradients to what was there, then step."""
-        if self.progress.window == 0:
+        if self.progress.window == 0 or self.optimizer is None:
             return
         scale = self.window_size / self.progress.window
-        for p in self.params:
+        for p in (p for group in self.optimizer.param_groups for p in group["params"]):
             if p.grad is not None:
                 p.grad.mul_(scale)
         self.progress.window = 0
@@ -345,7 +344,7 @@ class AutomaticOptimization(Optimization):
 
 def _local(gradient: Tensor) -> Tensor:
     """This rank's part of a gradient."""
-    part: Tensor = gradient.to_local() if hasattr(gradient, "to_local") else gradient  # type: ignore[operator]
+    part: Tensor = gradient.to_local() if hasattr(gradient, "to_local") else gradient
     return part
 
 

@@ -112,8 +112,6 @@ def _loops(trainer: Any) -> dict[str, Any]:
 def restore_module(trainer: Any, checkpoint: dict[str, Any], path: str) -> None:
     """Weights, the data module's state and the callbacks' state."""
     module = trainer.module
-    if is_overridden(module, "on_load_checkpoint"):
-        module.on_load_checkpoint(checkpoint)
     strict = getattr(module, "strict_loading", None)
     load_weights(module, checkpoint["state_dict"], strict is not False, path)
     datamodule = trainer.datamodule

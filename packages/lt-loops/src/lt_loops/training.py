@@ -77,6 +77,7 @@ class FitLoop:
         within, ended = self._settle()
         self.setup_data()
         if self.num_batches == 0 or (self.is_done() and not (within or ended)):
+            self._restore_generators()
             return
         if trainer.enable_validation and not trainer.validate_loop.loaders:
             with rng.isolated():
@@ -87,10 +88,14 @@ class FitLoop:
         while within or not self.is_done():
             run_epoch()
             within = False
-        if self.resumed is not None:
-            rng.restore(self.resumed["rng"], self.feed.generators)
+        self._restore_generators()
         trainer.recorder.close("on_train_end")
         hooks.on_train_end()
+
+    def _restore_generators(self) -> None:
+        """After a resume with nothing left to train."""
+        if self.resumed is not None:
+            rng.restore(self.resumed["rng"], self.feed.generators)
 
     def _settle(self) -> tuple[bool, bool]:
         """After a resume: whether something has to follow within the epoch; whether one had ended, which is done."""

@@ -13,7 +13,7 @@ import torch
 from lt_accel import Fabric, TorchSyncBatchNorm, seed_everything
 from lt_callbacks import ModelCheckpoint, ModelSummary, ProgressBar, Timer, default_progress_bar
 from lt_data import CombinedLoader
-from lt_interfaces import MisconfigurationException
+from lt_interfaces import Callback, MisconfigurationException
 from lt_loops.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 
 from lt.argparse_arguments import ArgparseArguments
@@ -91,8 +91,8 @@ class Trainer(ArgparseArguments, lt_loops.Trainer):
         devices: Any = "auto",
         num_nodes: int = 1,
         precision: Any = None,
-        logger: Any = None,
-        callbacks: Any = None,
+        logger: lt_loggers.Logger | list[lt_loggers.Logger | str] | bool | str | Any = None,
+        callbacks: Callback | list[Callback | str] | str | Any = None,
         fast_dev_run: bool | int = False,
         max_epochs: int | None = None,
         min_epochs: int | None = None,

@@ -1,8 +1,6 @@
 """The same module on every rank, gradients averaged: torch's DistributedDataParallel."""
 
-import atexit
 import inspect
-import os
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -11,27 +9,17 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from lt_interfaces import MisconfigurationException, did_you_mean
+from lt_interfaces import did_you_mean
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lt_accel import collectives, process_group
-from lt_accel.accelerators import Accelerator
-from lt_accel.environments import ClusterEnvironment
+from lt_accel.precision import Precision
 from lt_accel.registry import StrategyRegistry
-from lt_accel.strategies.strategy import Strategy
-
-_START_METHODS = ("popen", "spawn", "fork", "forkserver")
+from lt_accel.strategies.parallel import ParallelStrategy
 
 
-class DDPStrategy(Strategy):
-    """Data parallel training; further keywords go to `DistributedDataParallel`.
-
-    `start_method` says how processes come to be where no launcher did it: "popen" runs the command line again, the
-    others of `multiprocessing` start a function.
-    """
-
-    distributed = True
+class DDPStrategy(ParallelStrategy):
+    """Data parallel training; further keywords go to `DistributedDataParallel`."""
 
     def __init__(
         self,
@@ -44,71 +32,25 @@ class DDPStrategy(Strategy):
         ddp_comm_wrapper: Callable[..., Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        if start_method not in _START_METHODS:
-            raise ValueError(
-                f"There is no `start_method` {start_method!r}. {did_you_mean(start_method, _START_METHODS)}"
-            )
+        super().__init__(process_group_backend=process_group_backend, timeout=timeout, start_method=start_method)
         known = set(inspect.signature(DistributedDataParallel).parameters) - {"module", "device_ids", "output_device"}
         for name in kwargs:
             if name not in known:
                 raise TypeError(f"`DDPStrategy` takes no argument `{name}`. {did_you_mean(name, known)}")
-        self.start_method = start_method
-        self.process_group_backend = process_group_backend
-        self.timeout = timeout or timedelta(minutes=30)
         self._hook = (ddp_comm_state, ddp_comm_hook, ddp_comm_wrapper)
         self._kwargs = kwargs
-        self._owns_group = False
         self._active: _Shared | None = None
         self._unchecked: list[_Shared] = []
         self._wrapped: list[weakref.ref[_Shared]] = []
 
-    def connect(
-        self, accelerator: Accelerator, devices: list[torch.device], num_nodes: int, environment: ClusterEnvironment
-    ) -> None:
-        if devices[0].type == "mps" and (len(devices) > 1 or num_nodes > 1):
-            raise MisconfigurationException(
-                "`strategy='ddp'` cannot use MPS, which no communication library supports. Pass `accelerator='cpu'`."
-            )
-        self.accelerator, self.environment = accelerator, environment
-        self._devices, self.num_processes, self.num_nodes = devices, len(devices), num_nodes
-        environment.validate_settings(len(devices), num_nodes)
-        self._place(environment)
-
-    def _place(self, environment: ClusterEnvironment) -> None:
-        self.world_size = environment.world_size()
-        self.global_rank, self.local_rank = environment.global_rank(), environment.local_rank()
-        self.node_rank = environment.node_rank()
-        self.device = self._devices[self.local_rank]
-
-    def join(self) -> None:
-        assert self.environment is not None  # noqa: S101
-        environment = self.environment
-        self._place(environment)
-        super().join()
-        if environment.creates_processes_externally:
-            _tell_torch(environment)
-        self._owns_group = process_group.join(
-            backend=self.process_group_backend or process_group.default_backend(self.device),
-            rank=self.global_rank,
-            world_size=self.world_size,
-            timeout=self.timeout,
-            address=environment.main_address,
-            port=environment.main_port,
-        )
-        atexit.register(self.leave)  # a process that ends within a group is aborted now and then
-
     def leave(self) -> None:
-        atexit.unregister(self.leave)
         # DDP goes first: if it held the group last, torch would end the group's threads while they wait for the GIL.
         for shared in filter(None, (reference() for reference in self._wrapped)):
             shared.ddp = None
         self._active, self._unchecked, self._wrapped = None, [], []
-        if self._owns_group:
-            process_group.leave()
-            self._owns_group = False
         super().leave()
 
-    def wrap(self, module: nn.Module) -> Any:
+    def wrap(self, module: nn.Module, precision: Precision) -> Any:
         if not any(p.requires_grad for p in module.parameters()):
             for tensor in [*module.parameters(), *module.buffers()]:
                 dist.broadcast(tensor.detach(), 0)
@@ -133,30 +75,6 @@ class DDPStrategy(Strategy):
 
     def no_backward_sync(self, wrapped: Any) -> AbstractContextManager[Any]:
         return nullcontext() if wrapped.ddp is None else wrapped.ddp.no_sync()
-
-    def barrier(self, name: str | None = None) -> None:
-        dist.barrier(device_ids=[self.device.index] if self.device.type == "cuda" else None)
-
-    def broadcast(self, obj: Any, src: int = 0) -> Any:
-        return collectives.broadcast(obj, src, self.device)
-
-    def all_reduce(self, data: Any, reduce_op: str = "mean", group: Any = None) -> Any:
-        return collectives.all_reduce(data, reduce_op, self.device, group)
-
-    def all_gather(self, data: Any, group: Any = None, sync_grads: bool = False) -> Any:
-        return collectives.all_gather(data, self.device, group, sync_grads)
-
-
-def _tell_torch(environment: ClusterEnvironment) -> None:
-    """The variables by which torch and the rank-zero messages know a process, where the launcher used its own."""
-    for name, value in (
-        ("RANK", environment.global_rank()),
-        ("LOCAL_RANK", environment.local_rank()),
-        ("WORLD_SIZE", environment.world_size()),
-        ("MASTER_ADDR", environment.main_address),
-        ("MASTER_PORT", environment.main_port),
-    ):
-        os.environ.setdefault(name, str(value))
 
 
 class _Forward(nn.Module):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lt_accel.accelerators import Accelerator
 from lt_accel.environments import ClusterEnvironment
+from lt_accel.precision import Precision
 
 
 class Strategy:
@@ -19,6 +20,9 @@ class Strategy:
     """
 
     distributed: ClassVar[bool] = False
+    shards_modules: ClassVar[bool] = False
+    """True if each rank has a part of the module: then forward passes are shared in evaluation, too."""
+    device_mesh: Any = None
     start_method: str = "none"
     accelerator: Accelerator | None = None
     environment: ClusterEnvironment | None = None
@@ -34,6 +38,11 @@ class Strategy:
     def root_device(self) -> torch.device:
         """Lightning's name for `device`."""
         return self.device
+
+    @property
+    def data_place(self) -> tuple[int, int]:
+        """Into how many parts the data is dealt, and which is this rank's."""
+        return self.world_size, self.global_rank
 
     @property
     def is_global_zero(self) -> bool:
@@ -62,9 +71,20 @@ class Strategy:
         if self.accelerator is not None:
             self.accelerator.teardown()
 
-    def wrap(self, module: nn.Module) -> Any:
+    def wrap(self, module: nn.Module, precision: Precision) -> Any:
         """An object whose `run(function, *args)` shares the gradients of a method; None if there are none to share."""
         return None
+
+    def setup_optimizer(self, optimizer: Any) -> None:
+        """Called with each optimizer that is set up."""
+
+    def init_device(self, empty: bool) -> torch.device:
+        """Where modules are made, `empty` if their values are of no use."""
+        return self.device
+
+    def clip_norm(self, parameters: list[Any], max_norm: float, norm_type: float, error_if_nonfinite: bool) -> Tensor:
+        """Clip the gradients by their total norm; returns the norm before."""
+        return nn.utils.clip_grad_norm_(parameters, max_norm, norm_type, error_if_nonfinite)
 
     def before_backward(self, loss: Tensor) -> None:
         """Called with the loss when its gradients are about to be computed."""
