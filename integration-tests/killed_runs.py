@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import random
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +10,15 @@ from typing import Any
 
 import lt as L
 import torch
+import torch._dynamo  # the first optimizer imports it, which takes each child longer than its training
 import torch.nn.functional as F
 from kill_and_resume import Trial, note, noted, plain
 from lt.callbacks import EarlyStopping, ModelCheckpoint
 from lt.loggers import CSVLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
 
 SAMPLES = 44
 
@@ -32,8 +36,6 @@ class Samples(Dataset[Any]):
     def __getitem__(self, index: int) -> tuple[int, Tensor, Tensor]:
         x = self.x[index]
         if self.augmented:
-            import random
-
             x = x + 0.1 * torch.randn(6) * random.random()
         return index, x, x.sum().round() % 3
 
@@ -78,9 +80,6 @@ class WithMetrics(Net):
 
     def __init__(self) -> None:
         super().__init__()
-        from torchmetrics import MeanMetric
-        from torchmetrics.classification import MulticlassAccuracy
-
         self.accuracy = MulticlassAccuracy(3, average="micro")
         self.quiet = MeanMetric()
         self.val_accuracy = MulticlassAccuracy(3, average="micro")

@@ -54,4 +54,5 @@ def test_the_model_takes_them_and_remembers_its_arguments():
 
 def test_the_command_line_finds_the_demo_by_its_entry_points():
     found = {point.name: point.value for point in entry_points(group="lt.cli") if point.dist.name == "lt"}
-    assert found == {"trainer": "lt:Trainer", "model": "lt.demo:DigitClassifier", "data": "lt.demo:Digits"}
+    demo = {"trainer": "lt:Trainer", "model": "lt.demo:DigitClassifier", "data": "lt.demo:Digits"}
+    assert demo.items() <= found.items()

@@ -24,8 +24,9 @@ def trust(classes: Iterable[type | None], args: Iterable[str], packages: Iterabl
     """
     allowed = packages_of(*classes) | PARTS_OF_TORCH | paths_in(args) | set(packages)
     allowed |= packages_of_lt(name.partition(".")[0] for name in sys.modules)
+    named = sorted(name for name in allowed if name.replace(".", "").isidentifier())
     set_parsing_settings(
-        import_path_denylist=["*"], import_path_allowlist=sorted(allowed), instantiate_subclass_spec_in_any=False
+        import_path_denylist=["*"], import_path_allowlist=named, instantiate_subclass_spec_in_any=False
     )
 
 
