@@ -100,10 +100,11 @@ def test_a_checkpoint_holds_the_settings():
     assert config["trainer"]["max_epochs"] == 1
 
 
+@pytest.mark.filterwarnings("ignore:The scores of the checkpoints")
 def test_the_hyperparameters_of_a_checkpoint_are_defaults_and_no_more():
     path = str(fit("--model.width=4", "--model.dropout=0.5") / "checkpoints/last.ckpt")
     assert lt_cli.main(["test", *QUIET, "--logger=false", "--ckpt_path", path]) == 0
-    found = script("--ckpt_path", path, "--model.dropout", "0.125").model.hparams
+    found = script("--ckpt_path", path, "--model.dropout", "0.125", model=DigitClassifier).model.hparams
     assert (found["width"], found["dropout"]) == (4, 0.125)
 
 

@@ -1,5 +1,8 @@
 """A restart is a non-event: runs killed at random instants end bit for bit as runs in peace do."""
 
+import os
+import signal
+import subprocess
 import sys
 
 import lt as L
@@ -55,3 +58,63 @@ def test_a_resume_late_in_the_epoch_loads_no_sample_from_before(tmp_path):
 
     fit(900)
     assert fit(950, tmp_path / "at.ckpt") == 100
+
+
+TWO_PROCESSES = """
+import os, signal, sys, warnings
+from pathlib import Path
+warnings.simplefilter("ignore")
+import lt as L
+import torch
+from kill_and_resume import plain
+from killed_runs import Samples, WithMetrics
+from lt.callbacks import ModelCheckpoint
+from torch.utils.data import DataLoader
+
+folder, die_at = Path(sys.argv[1]), int(sys.argv[2])
+
+class Net(WithMetrics):
+    def seen(self, batch, batch_idx):
+        with open(folder / f"seen-{self.global_rank}", "a") as file:
+            print(self.current_epoch, batch_idx, batch[0].tolist(), file=file)
+        if self.trainer.global_step == die_at:
+            os.kill(0, signal.SIGKILL)
+
+L.seed_everything(1, verbose=False)
+net = Net()
+trainer = L.Trainer(
+    max_epochs=3, accelerator="cpu", strategy="ddp", devices=2, accumulate_grad_batches=2, default_root_dir=folder,
+    callbacks=[ModelCheckpoint(folder, every_n_train_steps=2, save_last=True)], logger=False, log_every_n_steps=1,
+    enable_progress_bar=False, enable_model_summary=False, val_check_interval=3,
+)
+torch.manual_seed(5 + trainer.global_rank)
+data = DataLoader(Samples(augmented=True), 4, shuffle=True), DataLoader(Samples(size=10), 4)
+trainer.fit(net, *data, ckpt_path="last")
+left = {"weights": net.state_dict(), "metrics": dict(trainer.callback_metrics), "generators": torch.get_rng_state(),
+        "optimizer": trainer.optimizers[0].state_dict()}
+torch.save(plain(left), folder / f"left-{trainer.global_rank}.pt")
+"""
+
+
+def two_processes(folder, die_at=-1):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(folder / "program.py"), str(folder), str(die_at)]
+    (folder / "program.py").write_text(TWO_PROCESSES)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=120, start_new_session=True, cwd=folder
+    )
+
+
+def test_two_processes_go_on_bit_for_bit_each_with_its_own_generators(tmp_path):
+    peace, killed = tmp_path / "peace", tmp_path / "killed"
+    for folder in (peace, killed):
+        folder.mkdir()
+    assert two_processes(killed, die_at=5).returncode == -signal.SIGKILL
+    for folder in (peace, killed):
+        ended = two_processes(folder)
+        assert ended.returncode == 0, ended.stderr[-3000:]
+    for rank in range(2):
+        left = [torch.load(folder / f"left-{rank}.pt") for folder in (peace, killed)]
+        assert left[0] == left[1]
+        seen = [dict.fromkeys((folder / f"seen-{rank}").read_text().splitlines()) for folder in (peace, killed)]
+        assert list(seen[0]) == list(seen[1])

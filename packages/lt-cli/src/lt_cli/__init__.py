@@ -24,22 +24,42 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "argparse_arguments": (
-        "add_argparse_args", "env_arguments", "from_argparse_args", "get_init_arguments_and_types", "parse_argparser",
-    ),
-    "console": ("main",),
-    "lightning_cli": ("ArgsType", "LightningCLI"),
-    "optimizers": ("LRSchedulerCallable", "OptimizerCallable", "ReduceLROnPlateau", "instantiate_class"),
-    "parser": ("LightningArgumentParser",),
-    "save_config": ("SaveConfigCallback",),
-}  # fmt: skip
+    "ArgsType": "lightning_cli",
+    "LRSchedulerCallable": "optimizers",
+    "LightningArgumentParser": "parser",
+    "LightningCLI": "lightning_cli",
+    "OptimizerCallable": "optimizers",
+    "ReduceLROnPlateau": "optimizers",
+    "SaveConfigCallback": "save_config",
+    "add_argparse_args": "argparse_arguments",
+    "env_arguments": "argparse_arguments",
+    "from_argparse_args": "argparse_arguments",
+    "get_init_arguments_and_types": "argparse_arguments",
+    "instantiate_class": "optimizers",
+    "main": "console",
+    "parse_argparser": "argparse_arguments",
+}
 
-__all__ = sorted(name for names in _HOMES.values() for name in names)
+__all__ = [
+    "ArgsType",
+    "LRSchedulerCallable",
+    "LightningArgumentParser",
+    "LightningCLI",
+    "OptimizerCallable",
+    "ReduceLROnPlateau",
+    "SaveConfigCallback",
+    "add_argparse_args",
+    "env_arguments",
+    "from_argparse_args",
+    "get_init_arguments_and_types",
+    "instantiate_class",
+    "main",
+    "parse_argparser",
+]
 
 
 def __getattr__(name: str) -> Any:
-    home = next((home for home, names in _HOMES.items() if name in names), None)
-    if home is None:
+    if name not in _HOMES:
         raise AttributeError(f"module 'lt_cli' has no attribute {name!r}. {did_you_mean(name, __all__)}")
-    value = globals()[name] = getattr(import_module(f"lt_cli.{home}"), name)
+    value = globals()[name] = getattr(import_module(f"lt_cli.{_HOMES[name]}"), name)
     return value

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
-from torch.optim import Optimizer, lr_scheduler
-from torch.optim.lr_scheduler import LRScheduler
+try:
+    from torch.optim import Optimizer, lr_scheduler
+    from torch.optim.lr_scheduler import LRScheduler
+except ImportError as error:
+    raise ImportError('Optimizers need torch, which is not installed. Run `pip install "lt-cli[torch]"`.') from error
 
 OptimizerCallable = Callable[[Iterable[Any]], Optimizer]
 LRSchedulerCallable = Callable[[Optimizer], LRScheduler]

@@ -4,17 +4,20 @@ import random
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from typing import Any, cast
 
 import torch
 from lt_interfaces import Stateful
+from torch.utils.data import DataLoader, IterableDataset
 
 
 class Pass:
     """Up to `limit` batches of a loader; given a `position`, those after it.
 
-    A loader with a state of its own continues by itself. Any other is replayed, with the random numbers that it had:
-    those before `iter` and before the first batch, since a shuffling loader draws its order at either.
+    A loader with a state of its own continues by itself. Any other starts again with the random numbers that it had:
+    those before `iter` and before the first batch, since a shuffling loader draws its order at either. Then only
+    indices are skipped where torch's own loader reads by index in this process, or else batches are drawn and dropped.
     """
 
     def __init__(self, loader: Any, limit: float, position: dict[str, Any] | None = None) -> None:
@@ -48,18 +51,62 @@ class Pass:
 
     def _replay(self, loader: Any, taken: int, seeds: list[torch.Tensor] | None) -> None:
         self._seeds = seeds
+        skipped = _Skipping.of(loader, taken)
         with _undisturbed():
             if seeds:
                 torch.set_rng_state(seeds[0])
+            if skipped is not None:
+                self.iterator = iter(skipped.loader)
+                if seeds and taken:
+                    torch.set_rng_state(seeds[1])
+                skipped.skip()
+                self.taken = taken
+                return
             self.iterator = iter(loader)
             if seeds and taken:
                 torch.set_rng_state(seeds[1])
             for self.taken in range(1, taken + 1):
                 if next(self.iterator, self) is self:
-                    raise RuntimeError(
-                        f"The position to continue from lies after {taken} batches, but the loader has only "
-                        f"{self.taken - 1}. Resume with the data that the state was saved with."
-                    )
+                    raise _too_far(taken, self.taken - 1)
+
+
+class _Skipping:
+    """A DataLoader's sampler whose first batches are skipped as indices; `loader` is the same loader over it."""
+
+    def __init__(self, loader: DataLoader[Any], count: int) -> None:
+        name = "sampler" if loader.batch_sampler is None else "batch_sampler"
+        self.sampler, self.count = getattr(loader, name), count
+        self.loader = copy(loader)
+        vars(self.loader)[name] = self  # torch allows no assignment
+        self._indices: Iterator[Any] = iter(())
+
+    @staticmethod
+    def of(loader: Any, count: int) -> "_Skipping | None":
+        by_index = isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
+        return _Skipping(loader, count) if by_index and loader.num_workers == 0 else None
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Any]:
+        self._indices = iter(self.sampler)
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._indices)
+
+    def skip(self) -> None:
+        """Draw the order and drop what is behind."""
+        for done in range(self.count):
+            if next(self._indices, self) is self:
+                raise _too_far(self.count, done)
+
+
+def _too_far(count: int, there: int) -> RuntimeError:
+    return RuntimeError(
+        f"The position to continue from lies after {count} batches, but the loader has only {there}. "
+        "Resume with the data that the state was saved with."
+    )
 
 
 @contextmanager

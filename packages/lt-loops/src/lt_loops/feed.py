@@ -55,6 +55,8 @@ class Feed:
             self._kept = self._twin.persistent_workers and len(self._workers) == count
             self._workers = self._workers if self._kept else {}
         skips = len(self._workers) == count
+        if not skips:
+            self._workers = {}  # some have not given a batch yet: those few batches are made again
         twin = _from(self._twin, position) if position and skips and not stateful else self._twin
         first = position if skips or stateful else 0
         known = {j: self._workers[role] for j in range(count) if (role := (j + first) % count) in self._workers}
