@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from kill_and_resume import Trial, note, noted, plain
 from lt.callbacks import EarlyStopping, ModelCheckpoint
 from lt.loggers import CSVLogger
+from lt_data import ResumableLoader, TensorLoader
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchmetrics import MeanMetric
@@ -99,6 +100,14 @@ class WithMetrics(Net):
     def on_train_epoch_end(self) -> None:
         self.log("quiet", self.quiet.compute())
         self.quiet.reset()
+
+
+class FromTwo(Net):
+    """Batches of two loaders, the shorter one again and again."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        long, short = batch["long"], batch["short"]
+        return super().training_step([torch.cat(pair) for pair in zip(long, short, strict=True)], batch_idx)
 
 
 class ByHand(Net):
@@ -222,6 +231,20 @@ def with_a_generator() -> DataLoader[Any]:
     return DataLoader(Samples(augmented=True), 4, shuffle=True, generator=torch.Generator().manual_seed(3))
 
 
+def two_loaders() -> dict[str, Any]:
+    short = DataLoader(Samples(size=10), 2, shuffle=True)
+    return {"long": DataLoader(Samples(augmented=True), 4, shuffle=True), "short": short}
+
+
+def with_a_state() -> ResumableLoader:
+    return ResumableLoader(Samples(augmented=True), 4, shuffle=True)
+
+
+def with_a_state_of_its_own() -> TensorLoader:
+    data = Samples()
+    return TensorLoader(torch.arange(SAMPLES), data.x, data.x.sum(1).round() % 3, batch_size=4, shuffle=True)
+
+
 TOP = {"monitor": "val_loss", "every_n_train_steps": 3, "save_top_k": 2}
 STOP = {"monitor": "val_loss", "patience": 3}
 TRIALS = {
@@ -237,6 +260,9 @@ TRIALS = {
         trial("torchmetrics", WithMetrics, val_check_interval=5),
         trial("2 workers, augmentation", data=with_workers),
         trial("2 kept workers, augmentation", data=with_kept_workers),
+        trial("two loaders", FromTwo, data=two_loaders, val_check_interval=4),
+        trial("resumable loader", data=with_a_state),
+        trial("tensor loader, limited", data=with_a_state_of_its_own, limit_train_batches=7),
         trial("manual, 2 optimizers", ByHand),
         trial("fp16 scaler", precision="16-mixed"),
         trial("max_steps", max_epochs=-1, max_steps=29, val_check_interval=4),

@@ -81,7 +81,7 @@ CASES = {
     "truncated checkpoint": checkpoint("old/half.ckpt", r"`old/half\.ckpt`.*another checkpoint"),
     "truncated checkpoint to test": checkpoint("old/half.ckpt", r"`old/half\.ckpt`", entry="test"),
     "file that is no checkpoint": checkpoint("old/notes.txt", r"`old/notes\.txt`"),
-    "folder that is no checkpoint": checkpoint("old", r"`old` is a folder\. Name", IsADirectoryError),
+    "folder that is no checkpoint": checkpoint("old", r"`old` is a folder .*Name", IsADirectoryError),
     "empty dataset": Case("training loader has no batches.*not empty", data={"size": 0}, opens=True),
     "empty dataset to test": Case("no batches.*not empty", data={"val_size": 0}, entry="test", opens=True),
     "loss that is a vector": fault("vector", r"loss of shape \(4, 1\).*`\.mean\(\)`"),

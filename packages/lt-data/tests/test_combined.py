@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lt_data import CombinedLoader, ResumableLoader, TensorLoader
 from lt_interfaces import Stateful
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 MODES = ["min_size", "max_size", "max_size_cycle", "sequential"]
 
@@ -163,6 +163,27 @@ def members(kind):
         tensors = TensorLoader(torch.arange(5), batch_size=2, shuffle=True)
         return [tensors, ResumableLoader(range(10, 14), 1, shuffle=True)]
     return [ResumableLoader(range(5), 2, shuffle=True), {"x": DataLoader(range(3), 1, shuffle=True), "y": range(7)}]
+
+
+def test_a_loaded_state_reads_no_sample_again_that_has_an_index():
+    class Samples(Dataset):
+        loaded = 0
+
+        def __len__(self):
+            return 20
+
+        def __getitem__(self, index):
+            Samples.loaded += 1
+            return index
+
+    loader, other = (CombinedLoader([DataLoader(Samples(), 2, shuffle=True)]) for _ in range(2))
+    iterator = iter(loader)
+    for _ in range(7):
+        next(iterator)
+    other.load_state_dict(loader.state_dict())
+    Samples.loaded = 0
+    assert len(list(other)) == 3
+    assert Samples.loaded == 6
 
 
 def flat(stream):

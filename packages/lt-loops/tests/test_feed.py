@@ -52,7 +52,7 @@ def continued(make, position, epochs_before=0):
     return rest, plain(again)
 
 
-@pytest.mark.parametrize("position", [1, 5, 8])
+@pytest.mark.parametrize("position", [1, 5, 7])
 @pytest.mark.parametrize(
     "options",
     [
@@ -73,7 +73,7 @@ def test_the_rest_of_an_epoch_is_the_same_in_another_process(options, position):
     before = 1 if options.get("persistent_workers") else 0
     rest, again = continued(make, position, before)
     assert again == rest
-    assert rest or position == 8
+    assert rest or options.get("drop_last")
 
 
 def test_samples_before_the_position_are_not_loaded():

@@ -24,6 +24,14 @@ from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.state_dict_saver import save as save_tensors
 from torch.distributed.tensor import DTensor
 
+try:
+    import numpy  # noqa: F401  # torch's exchange of plans between ranks cannot do without
+except ImportError as error:
+    raise ImportError(
+        "Sharded checkpoints need numpy, with which torch exchanges their plan, and it is not installed. "
+        'Run `pip install "lt-checkpoint[sharded]"`.'
+    ) from error
+
 from lt_checkpoint.files import check_folder
 from lt_checkpoint.paths import StrPath, local
 from lt_checkpoint.reading import open_shards
