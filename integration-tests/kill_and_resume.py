@@ -55,6 +55,9 @@ def start(run: Run, folder: Path) -> int:
         run(folder)
         sys.stderr.flush()
         os._exit(0)
+    except SystemExit as ended:
+        sys.stderr.flush()
+        os._exit(int(ended.code or 0))
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()
@@ -68,7 +71,7 @@ def finish(run: Run, folder: Path) -> None:
         raise RuntimeError(f"A run in {folder} ended with status {status}:\n{(folder / 'words').read_text()[-3000:]}")
 
 
-def killed(run: Run, folder: Path, seconds: float, chance: random.Random) -> bool:
+def killed(run: Run, folder: Path, seconds: float, chance: random.Random, by: int) -> bool:
     """Start, and kill at a random instant: anywhere, or while a checkpoint is written. False if it ended before."""
     in_a_save = chance.random() < 0.5
     pid = start(run, folder)
@@ -79,8 +82,10 @@ def killed(run: Run, folder: Path, seconds: float, chance: random.Random) -> boo
     else:
         alive = _sleep(pid, chance.uniform(0, seconds))
     if alive:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        os.kill(pid, by)
+        status = os.waitpid(pid, 0)[1]
+        if by == signal.SIGTERM and status not in (0, 143 << 8, signal.SIGTERM):
+            raise RuntimeError(f"After SIGTERM the status was {status}:\n{(folder / 'words').read_text()[-3000:]}")
     return alive
 
 
@@ -119,7 +124,9 @@ class Trial:
     outcome: Callable[[Path], dict[str, Any]]
 
 
-def campaign(trial: Trial, kills: int, root: Path, seed: int, most_in_a_row: int = 3) -> Tally:
+def campaign(
+    trial: Trial, kills: int, root: Path, seed: int, most_in_a_row: int = 3, by: int = signal.SIGKILL
+) -> Tally:
     """Kill runs of a trial, several times some of them, and compare what each left with a run in peace."""
     root.mkdir(parents=True)
     folder = fresh(root / "peace")
@@ -133,7 +140,7 @@ def campaign(trial: Trial, kills: int, root: Path, seed: int, most_in_a_row: int
         folder = fresh(root / f"run-{number}")
         done = 0
         for _ in range(min(chance.randint(1, most_in_a_row), kills - tally.kills)):
-            if not killed(trial.run, folder, seconds, chance):
+            if not killed(trial.run, folder, seconds, chance, by):
                 break
             done += 1
             inspect(folder, tally)

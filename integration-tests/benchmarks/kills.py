@@ -4,6 +4,7 @@
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -29,15 +30,17 @@ def main() -> int:
     parser.add_argument("--only", default="")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--term", action="store_true", help="by SIGTERM, which saves and exits")
     options, _ = parser.parse_known_args()
     torch.set_num_threads(1)
+    by = signal.SIGTERM if options.term else signal.SIGKILL
     trials = [trial for name, trial in TRIALS.items() if options.only in name]
     root = options.keep or Path(tempfile.mkdtemp())
     print(line("configuration", NAMES))
     totals, wrong = [0] * 6, []
     for i, trial in enumerate(trials):
         kills = options.kills * (i + 1) // len(trials) - options.kills * i // len(trials)
-        tally = campaign(trial, kills, root / trial.name.replace(" ", "-").replace(",", ""), options.seed)
+        tally = campaign(trial, kills, root / trial.name.replace(" ", "-").replace(",", ""), options.seed, by=by)
         row = [tally.kills, tally.in_saves, tally.resumed, tally.equal, tally.unreadable, tally.lost]
         totals = [a + b for a, b in zip(totals, row, strict=True)]
         wrong += tally.differences

@@ -167,7 +167,6 @@ def test_ten_thousand_rows_cost_few_writes_and_no_rewriting(tmp_path):
     size, calls = written()
     for step in range(1, 10_001):
         logger.log_metrics({"loss": 0.5}, step)
-        logger.save()
     logger.finalize("success")
     size_after, calls_after = written()
     assert len(rows_of(logger)) == 10_001

@@ -258,7 +258,11 @@ class Trainer(Lifecycle):
     def _send(self, record: Mapping[str, Any]) -> None:
         for logger in self.loggers:
             logger.log_metrics(record, step=self.progress.step)
-            logger.save()
+
+    def save_logs(self) -> None:
+        """Let the loggers hand over what they buffer; before each checkpoint and at the end of each epoch."""
+        for logger in self.loggers if self.is_global_zero else []:
+            self.clock.timed("logging", logger.save)()
 
     def log_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Send a record of a callback's to all loggers now, and let other callbacks see it."""
@@ -273,8 +277,7 @@ class Trainer(Lifecycle):
         write(filepath, bool(weights_only))
 
     def _save_checkpoint(self, filepath: Any, weights_only: bool) -> None:
-        for logger in self.loggers if self.is_global_zero else []:
-            self.clock.timed("logging", logger.save)()
+        self.save_logs()
         self.engine.save(filepath, state.gather(self, weights_only))
 
     def remove_checkpoint(self, filepath: Any) -> None:

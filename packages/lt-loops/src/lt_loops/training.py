@@ -221,6 +221,7 @@ class FitLoop:
         trainer, progress = self.trainer, self.trainer.progress
         if record := trainer.recorder.end_epoch():
             trainer.log_record(record)
+        trainer.save_logs()
         self.at = "decided" if ended else "ready"
         if not again:
             trainer.hooks.on_train_epoch_decision()
