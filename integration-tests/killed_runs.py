@@ -166,9 +166,8 @@ def trial(
         torch.manual_seed(1)
         model = make()
         L.seed_everything(2, verbose=False)
-        keep = ModelCheckpoint(
-            folder, save_last=True, save_on_exception=True, **(checkpoint or {"every_n_train_steps": 2})
-        )
+        when = checkpoint or {"every_n_train_steps": 2}
+        keep = ModelCheckpoint(folder, save_last=True, save_on_exception=True, **when)
         callbacks = [Start(), keep, *([EarlyStopping(**stopping)] if stopping else [])]
         trainer = Noting(
             **{"max_epochs": 3, "log_every_n_steps": 1, **flags}, accelerator="cpu", default_root_dir=folder,

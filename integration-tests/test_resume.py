@@ -37,6 +37,12 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path, name):
     assert (tally.differences, tally.unreadable, tally.lost) == ([], 0, 0)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+def test_sigterm_at_any_moment_saves_and_goes_on_bit_for_bit(tmp_path):
+    tally = campaign(TRIALS["torchmetrics"], 4, tmp_path / "runs", seed=7, by=signal.SIGTERM)
+    assert (tally.differences, tally.unreadable, tally.lost) == ([], 0, 0)
+
+
 class Counting(Samples):
     loaded = 0
 
@@ -105,6 +111,7 @@ def two_processes(folder, die_at=-1):
     )
 
 
+@pytest.mark.slow
 def test_two_processes_go_on_bit_for_bit_each_with_its_own_generators(tmp_path):
     peace, killed = tmp_path / "peace", tmp_path / "killed"
     for folder in (peace, killed):
@@ -113,8 +120,11 @@ def test_two_processes_go_on_bit_for_bit_each_with_its_own_generators(tmp_path):
     for folder in (peace, killed):
         ended = two_processes(folder)
         assert ended.returncode == 0, ended.stderr[-3000:]
+    generators: list[object] = []
     for rank in range(2):
         left = [torch.load(folder / f"left-{rank}.pt") for folder in (peace, killed)]
         assert left[0] == left[1]
+        generators.append(left[0]["generators"])
         seen = [dict.fromkeys((folder / f"seen-{rank}").read_text().splitlines()) for folder in (peace, killed)]
         assert list(seen[0]) == list(seen[1])
+    assert generators[0] != generators[1]
