@@ -10,9 +10,9 @@ import torch
 from lt_checkpoint import load
 from lt_interfaces import default_hook, is_overridden
 from lt_module import HyperparametersMixin, instantiate
+from lt_module.data_hooks import DataHooks
 from lt_module.hparams_file import read_hparams_file
 from lt_module.module import class_only
-from lt_module.transfer import moved
 from torch.utils.data import DataLoader, IterableDataset
 
 from lt_data.structure import fill, leaves
@@ -20,7 +20,7 @@ from lt_data.structure import fill, leaves
 _LOADERS = ("train_dataloader", "val_dataloader", "test_dataloader", "predict_dataloader")
 
 
-class LightningDataModule(HyperparametersMixin):
+class LightningDataModule(DataHooks, HyperparametersMixin):
     """Bundle the data of a run: override `setup` and the `*_dataloader` methods, and any other hook you need.
 
     Attributes:
@@ -52,41 +52,6 @@ class LightningDataModule(HyperparametersMixin):
     @default_hook
     def teardown(self, stage: str) -> None:
         """Let go of what `setup` made."""
-
-    @default_hook
-    def train_dataloader(self) -> Any:
-        """The training data: one iterable, or any nesting of them."""
-        self._needs("train_dataloader")
-
-    @default_hook
-    def val_dataloader(self) -> Any:
-        """The validation data: one iterable or several."""
-        self._needs("val_dataloader")
-
-    @default_hook
-    def test_dataloader(self) -> Any:
-        """The test data: one iterable or several."""
-        self._needs("test_dataloader")
-
-    @default_hook
-    def predict_dataloader(self) -> Any:
-        """The data to predict for: one iterable or several."""
-        self._needs("predict_dataloader")
-
-    @default_hook
-    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Change a batch before it is moved."""
-        return batch
-
-    @default_hook
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Move a batch; anything with `.to` moves, in dicts, lists, tuples and dataclasses of any depth."""
-        return moved(batch, torch.device(device))
-
-    @default_hook
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Change a batch once it is on the device."""
-        return batch
 
     @default_hook
     def on_exception(self, exception: BaseException) -> None:
@@ -173,7 +138,8 @@ class LightningDataModule(HyperparametersMixin):
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "trainer"}
 
-    def _needs(self, name: str) -> NoReturn:
+    def _needs(self, signature: str) -> NoReturn:
+        name = signature.partition("(")[0]
         raise NotImplementedError(
             f"`{type(self).__name__}` has no `{name}` of its own. Define `def {name}(self)` and return a loader."
         )

@@ -151,11 +151,8 @@ class AutomaticOptimization(Optimization):
         clock = self.trainer.clock
         direct = _direct_step(self.optimizer) if self.engine.steps_plainly else None
         self.direct = direct and clock.strategy("optimizer_step", direct)
-        self.custom_zero_grad = (
-            is_overridden(self.module, "optimizer_zero_grad")
-            or not _plain_zero_grad(self.optimizer)
-            or clock.is_profiling
-        )
+        self.own_zero_grad = is_overridden(self.module, "optimizer_zero_grad")
+        self.custom_zero_grad = self.own_zero_grad or not _plain_zero_grad(self.optimizer) or clock.is_profiling
         self.clips = self.custom_clip or bool(self.trainer.gradient_clip_val)
 
     def __call__(self, batch: Any, batch_idx: int) -> Outputs:
@@ -249,7 +246,7 @@ class AutomaticOptimization(Optimization):
 
     def zero_grad(self, batch_idx: int) -> None:
         """By the module's hook or the optimizer's own method."""
-        if is_overridden(self.module, "optimizer_zero_grad"):
+        if self.own_zero_grad:
             self.module.optimizer_zero_grad(self.progress.epoch, batch_idx, self.optimizer)
         else:
             self.optimizer.zero_grad()  # type: ignore[union-attr]

@@ -195,8 +195,3 @@ def _restore_lightnings(trainer: Any, checkpoint: dict[str, Any]) -> None:
     within = batch.get("current", {}).get("ready", 0)
     progress.batch = 0 if batch.get("is_last_batch", True) else within
     trainer.fit_loop.at = "ready" if progress.batch else "start"
-
-
-def wants_training_state(checkpoint: Mapping[str, Any]) -> bool:
-    """True if training can continue from this file."""
-    return "optimizer_states" in checkpoint

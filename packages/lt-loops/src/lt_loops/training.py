@@ -60,7 +60,6 @@ class FitLoop:
         self.metric_counts: dict[str, int] = {}
         self.feed = Feed((), 0)
         self._loaded_epoch = -1
-        self._batches_seen = 0
         self.validates_by_batch = False
         self.validated_at: tuple[int, int] | None = None
         self._validated_time = 0.0
@@ -165,7 +164,7 @@ class FitLoop:
             trainer.schedulers.step(trainer.schedulers.plateau_on_step, step)
         self.at = "ready"
         if len(trainer.callbacks) != trainer.known_callbacks:
-            trainer.see_new_callbacks()
+            trainer.resolve_hooks()
         if trainer.stop_signal is not None:
             raise trainer.stop_signal
         return (trainer.should_stop and self.may_stop()) or step == self.max_steps
@@ -175,7 +174,7 @@ class FitLoop:
         trainer, progress = self.trainer, self.trainer.progress
         every = trainer.reload_dataloaders_every_n_epochs
         if every and progress.epoch - self._loaded_epoch >= every:
-            self.setup_data(reload=True)
+            self.setup_data()
         set_epoch(self.loader, progress.epoch)
         data = self._data(progress.batch)
         self.at = "ready"
@@ -254,7 +253,7 @@ class FitLoop:
             )
         return False
 
-    def setup_data(self, reload: bool = False) -> None:
+    def setup_data(self) -> None:
         """Request the loader, shard it, combine several, count the batches."""
         trainer = self.trainer
         self.given = self.source.request(trainer.clock)

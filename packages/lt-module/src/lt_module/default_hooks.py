@@ -10,10 +10,10 @@ import torch
 from lt_interfaces import ModuleHooks, default_hook
 from torch import nn
 
-from lt_module.transfer import moved
+from lt_module.data_hooks import DataHooks
 
 
-class DefaultHooks(ModuleHooks, nn.Module):
+class DefaultHooks(DataHooks, ModuleHooks, nn.Module):
     """The steps, the optimizer hooks, the data hooks and the mode switches of a module."""
 
     @default_hook
@@ -68,41 +68,6 @@ class DefaultHooks(ModuleHooks, nn.Module):
     def backward(self, loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
         """Compute the gradients of a loss that is already scaled."""
         loss.backward(*args, **kwargs)  # type: ignore[no-untyped-call,unused-ignore]
-
-    @default_hook
-    def train_dataloader(self) -> Any:
-        """The training data: one iterable, or any nesting of them."""
-        self._needs("train_dataloader(self)")
-
-    @default_hook
-    def val_dataloader(self) -> Any:
-        """The validation data: one iterable or several."""
-        self._needs("val_dataloader(self)")
-
-    @default_hook
-    def test_dataloader(self) -> Any:
-        """The test data: one iterable or several."""
-        self._needs("test_dataloader(self)")
-
-    @default_hook
-    def predict_dataloader(self) -> Any:
-        """The data to predict for: one iterable or several."""
-        self._needs("predict_dataloader(self)")
-
-    @default_hook
-    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Change a batch before it is moved."""
-        return batch
-
-    @default_hook
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Move a batch; anything with `.to` moves, in dicts, lists, tuples and dataclasses of any depth."""
-        return moved(batch, torch.device(device))
-
-    @default_hook
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Change a batch once it is on the device."""
-        return batch
 
     @default_hook
     def on_validation_model_zero_grad(self) -> None:
