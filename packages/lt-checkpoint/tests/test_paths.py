@@ -5,7 +5,7 @@ import os
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lt_checkpoint import atomic_write, exists, inside, load, newest, remove, save
+from lt_checkpoint import inside
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/../../x", "/etc/x", "a\0b", "s3://bucket/x", "file:/x"])
@@ -39,13 +39,3 @@ def test_no_name_leaves_the_root(name):
     except ValueError:
         return
     assert os.path.realpath(path).startswith(root + "/")
-
-
-@pytest.mark.parametrize(
-    "door", [load, exists, remove, newest, lambda url: save({}, url), lambda url: atomic_write(url).__enter__()]
-)
-def test_a_remote_path_is_refused_by_every_door(tmp_path, monkeypatch, door):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(NotImplementedError, match="Remote stores are not supported yet, got 's3://bucket/x'"):
-        door("s3://bucket/x")
-    assert os.listdir(tmp_path) == []

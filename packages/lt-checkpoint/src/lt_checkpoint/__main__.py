@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _status(path: str, task: Callable[[], None]) -> int:
     try:
         task()
-    except (CheckpointError, OSError, NotImplementedError) as error:
+    except (CheckpointError, OSError, NotImplementedError, ImportError, ValueError) as error:
         print(f"bad   {path}: {error}")
         return 1
     print(f"good  {path}")

@@ -6,7 +6,6 @@ torch writes checksums but does not compare them on reading, and believes the si
 import os
 import struct
 import zipfile
-from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from lt_interfaces import CorruptCheckpoint, UnsafeCheckpoint
@@ -18,7 +17,7 @@ _CHUNK_BYTES = 1 << 20
 _MALFORMED = (Warning, zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OverflowError, struct.error)
 
 
-def check_archive(file: BinaryIO, path: Path, *, checksums: bool = True) -> None:
+def check_archive(file: BinaryIO, path: str, *, checksums: bool = True) -> None:
     """Return if the file is whole and asks for plain values only; leaves the file at its start."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -41,7 +40,7 @@ def check_archive(file: BinaryIO, path: Path, *, checksums: bool = True) -> None
     file.seek(0)
 
 
-def _check_contents(archive: zipfile.ZipFile, path: Path, size: int) -> str:
+def _check_contents(archive: zipfile.ZipFile, path: str, size: int) -> str:
     """The folder that all records are in; each must be stored as it is, once, and inside the file."""
     entries = archive.infolist()
     names = {entry.filename for entry in entries}
@@ -63,7 +62,7 @@ def _check_contents(archive: zipfile.ZipFile, path: Path, size: int) -> str:
     return root
 
 
-def _check_frame(file: BinaryIO, path: Path, size: int) -> None:
+def _check_frame(file: BinaryIO, path: str, size: int) -> None:
     """A zip file has a mark at its start, and a table of contents that ends where the file does."""
     start = file.read(4)
     if not size:
@@ -77,7 +76,7 @@ def _check_frame(file: BinaryIO, path: Path, size: int) -> None:
         _refuse(path, f"it is truncated ({size:,} bytes, the end is missing) or something follows its end")
 
 
-def _check_sums(archive: zipfile.ZipFile, path: Path) -> None:
+def _check_sums(archive: zipfile.ZipFile, path: str) -> None:
     for entry in archive.infolist():
         try:
             with archive.open(entry) as record:
@@ -87,11 +86,11 @@ def _check_sums(archive: zipfile.ZipFile, path: Path) -> None:
             _refuse(path, f"record `{entry.filename}` does not match its checksum ({error})")
 
 
-def _refuse(path: Path, fact: str) -> NoReturn:
+def _refuse(path: str, fact: str) -> NoReturn:
     raise CorruptCheckpoint(f"`{path}` cannot be used: {fact}. {_REMEDY}")
 
 
-def _refuse_unsafe(path: Path, wants: str) -> NoReturn:
+def _refuse_unsafe(path: str, wants: str) -> NoReturn:
     """Say what the file asks for, and the one way to load it all the same."""
     raise UnsafeCheckpoint(
         f"`{path}` asks for more than plain values and tensors: {wants}. Nothing of it was run. If you made this file "

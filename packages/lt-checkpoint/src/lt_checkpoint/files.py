@@ -1,15 +1,18 @@
 """Checkpoints as things in a folder: which are there, which is newest, which is good, and removing one."""
 
 import re
+import shutil
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TypeVar
 
 from lt_interfaces import CheckpointError, CorruptCheckpoint
 
-from lt_checkpoint.paths import StrPath, local
-from lt_checkpoint.reading import open_shards, stored_step, verify
+from lt_checkpoint.paths import StrPath, local, remote
+from lt_checkpoint.reading import open_shards, opened, stored_step, verify
+from lt_checkpoint.remote import copy, delete, is_there, matching
 from lt_checkpoint.shards import META, left_over
+from lt_checkpoint.writing import atomic_write
 from lt_checkpoint.writing import link as link_file
 
 P = TypeVar("P", bound=StrPath)
@@ -22,6 +25,9 @@ _MARKS = (META, ".metadata")  # what makes a folder a checkpoint: ours, and torc
 
 def exists(path: StrPath) -> bool:
     """True for a file, and for a sharded folder that was written to its end."""
+    url = remote(path)
+    if url is not None:
+        return is_there(url)
     return local(path).is_file() or any((local(path) / mark).is_file() for mark in _MARKS)
 
 
@@ -30,6 +36,10 @@ def remove(path: StrPath) -> None:
 
     A link is removed, not what it points to. A folder with anything else in it is a ValueError and stays.
     """
+    url = remote(path)
+    if url is not None:
+        delete(url)
+        return
     target = local(path)
     if target.is_symlink() or not target.is_dir():
         target.unlink(missing_ok=True)
@@ -56,12 +66,21 @@ def check_folder(folder: Path) -> None:
 def link(source: StrPath, target: StrPath) -> None:
     """A second name for a checkpoint, file or folder: nothing is written again, and either name may be removed.
 
-    Where the file system has no hard links, a copy.
+    Where the file system has no hard links, and in remote stores, a copy.
     """
-    origin, goal = local(source), local(target)
-    if not origin.is_dir():
-        link_file(origin, goal)
-        return
+    source_url, target_url = remote(source), remote(target)
+    if source_url is not None and target_url is not None:
+        copy(source_url, target_url)
+    elif source_url is not None or target_url is not None:
+        with opened(source) as read, atomic_write(target) as write:
+            shutil.copyfileobj(read, write)
+    elif local(source).is_dir():
+        _link_folder(local(source), local(target))
+    else:
+        link_file(local(source), local(target))
+
+
+def _link_folder(origin: Path, goal: Path) -> None:
     _, shards = open_shards(origin)
     if goal.is_dir():
         check_folder(goal)
@@ -73,12 +92,15 @@ def link(source: StrPath, target: StrPath) -> None:
         path.unlink()
 
 
-def newest(folder: StrPath, pattern: str = "*.ckpt") -> list[Path]:
-    """The checkpoints in a folder, newest first: by step, never by the clock.
+def newest(folder: StrPath, pattern: str = "*.ckpt") -> list[Path] | list[str]:
+    """The checkpoints in a folder, newest first: by step, never by the clock; addresses, if that of a store is given.
 
     The step is that in the name (`step=20`), else that in the file; a file that cannot be read comes first, since it
     may be the newest.
     """
+    url = remote(folder)
+    if url is not None:
+        return sorted(matching(url, pattern), key=_age, reverse=True)
     return sorted(filter(exists, local(folder).glob(pattern)), key=_age, reverse=True)
 
 
@@ -97,13 +119,14 @@ def last_good(paths: Iterable[P]) -> tuple[P, dict[str, str]]:
     raise CorruptCheckpoint("None of these checkpoints can be used. " + " ".join(skipped.values()))
 
 
-def _age(path: Path) -> tuple[float, int, str]:
-    version = _VERSION.search(path.stem)
-    return _step(path), int(version[1]) if version else 0, path.name
+def _age(path: StrPath) -> tuple[float, int, str]:
+    name = PurePath(path)
+    version = _VERSION.search(name.stem)
+    return _step(path, name.stem), int(version[1]) if version else 0, name.name
 
 
-def _step(path: Path) -> float:
-    named = _STEP.search(path.stem)
+def _step(path: StrPath, stem: str) -> float:
+    named = _STEP.search(stem)
     if named:
         return int(named[1])
     try:

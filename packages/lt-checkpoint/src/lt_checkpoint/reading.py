@@ -10,7 +10,8 @@ import torch
 from lt_interfaces import CorruptCheckpoint, nearest
 
 from lt_checkpoint.archive import check_archive
-from lt_checkpoint.paths import StrPath, local
+from lt_checkpoint.paths import StrPath, local, remote, shown
+from lt_checkpoint.remote import download
 from lt_checkpoint.shards import META, Shards
 
 
@@ -18,15 +19,21 @@ def load(path: StrPath, map_location: Any = "cpu") -> dict[str, Any]:
     """The dict in a checkpoint, every byte of it checked; Lightning's files and `torch.save`'s too.
 
     A sharded checkpoint's folder is read in full: its tensors are whole, whatever the number of ranks was.
+    An address (`s3://`, `https://`) is copied to this machine first, and that copy is checked and read.
     Raises FileNotFoundError, CorruptCheckpoint (truncated, altered, no checkpoint) or UnsafeCheckpoint (asks for more
     than plain values and tensors). Nothing that the file says is run, whatever `torch.serialization` was told to allow.
     """
-    if local(path).is_dir():
+    if is_folder(path):
         meta, shards = open_shards(local(path), map_location)
         return shards.put_into(meta, read=True)
-    with _opened(local(path)) as file:
-        check_archive(file, local(path))
-        return _unpickle(file, local(path), map_location)
+    with opened(path) as file:
+        check_archive(file, shown(path))
+        return _unpickle(file, shown(path), map_location)
+
+
+def is_folder(path: StrPath) -> bool:
+    """True for a folder of this machine; stores have files only."""
+    return remote(path) is None and local(path).is_dir()
 
 
 def open_shards(folder: Path, map_location: Any = "cpu") -> tuple[dict[str, Any], Shards]:
@@ -44,32 +51,46 @@ def load_unsafe(path: StrPath, *, i_trust_this_file: bool = False, map_location:
     """
     if i_trust_this_file is not True:
         raise ValueError(f"Loading `{path}` may run any code. Pass `i_trust_this_file=True` only if you wrote it.")
-    with _opened(local(path)) as file:
+    if remote(path) is not None:
+        raise ValueError(
+            f"`{shown(path)}` is on another machine, and code from there is never run. Copy it here first."
+        )
+    with opened(path) as file:
         return torch.load(file, map_location=map_location, weights_only=False)
 
 
 def verify(path: StrPath) -> None:
-    """Return if `load` would accept the checkpoint, without loading it; else raise what `load` would."""
-    if local(path).is_dir():
+    """Return if `load` would accept the checkpoint, without loading its tensors; else raise what `load` would."""
+    if is_folder(path):
         _, shards = open_shards(local(path), "meta")
         for name in shards.files:
             shards.check(name)
+        for _, tensor in shards.tensors:
+            tensor.check()
         return
-    with _opened(local(path)) as file:
-        check_archive(file, local(path))
+    with opened(path) as file:
+        check_archive(file, shown(path))
+        _unpickle(file, shown(path), "meta")
 
 
 def stored_step(path: StrPath) -> int | None:
     """The `global_step` in a checkpoint, None if it has none; reads no tensors and checks no checksums."""
-    place = local(path) / META if local(path).is_dir() else local(path)
-    with _opened(place) as file:
-        check_archive(file, place, checksums=False)
-        step = _unpickle(file, place, "meta").get("global_step")
+    place = local(path) / META if is_folder(path) else path
+    with opened(place) as file:
+        check_archive(file, shown(place), checksums=False)
+        step = _unpickle(file, shown(place), "meta").get("global_step")
     return step if isinstance(step, int) else None
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def opened(place: StrPath) -> Iterator[BinaryIO]:
+    """A file's bytes, none of them checked; of a remote one those of a copy."""
+    url = remote(place)
+    if url is not None:
+        with download(url) as file:
+            yield file
+        return
+    path = local(place)
     if not path.exists():
         raise FileNotFoundError(_missing(path))
     if path.is_dir():
@@ -90,14 +111,14 @@ def _missing(path: Path) -> str:
     return f"There is no checkpoint `{path}`. {remedy}"
 
 
-def _unpickle(file: BinaryIO, path: Path, map_location: Any) -> dict[str, Any]:
+def _unpickle(file: BinaryIO, path: str, map_location: Any) -> dict[str, Any]:
     """The dict in an open, verified archive."""
     try:
         values = torch.load(file, map_location=map_location, weights_only=True)
     except (UnpicklingError, AssertionError, AttributeError, EOFError, LookupError, TypeError, ValueError) as error:
         raise CorruptCheckpoint(f"`{path}` holds what torch cannot read: {error}. Use another checkpoint.") from error
     except RuntimeError as error:
-        if str(map_location) != "cpu":
+        if str(map_location) not in ("cpu", "meta"):
             raise  # the device may be at fault
         raise CorruptCheckpoint(
             f"`{path}` holds tensors that cannot be made: {error}. Use another checkpoint."

@@ -19,8 +19,7 @@ def save(state: Mapping[str, Any], path: StrPath) -> None:
     that names the key, before anything is written. Tensors are streamed: no second copy of the state is made. Any
     `torch.load(path, weights_only=True)` reads the file too.
     """
-    if not isinstance(state, Mapping):
-        raise TypeError(f"A checkpoint is a dict, got `{type(state).__name__}`. Save `{{'value': ...}}`.")
+    check_state(state)
     conversion = Conversion("checkpoint")
     values = conversion.convert(state)
     with atomic_write(path, needs_bytes=conversion.tensor_bytes) as file, _checksums():
@@ -31,6 +30,12 @@ def save(state: Mapping[str, Any], path: StrPath) -> None:
             if isinstance(sink.error, OSError):
                 sink.error.filename = str(path)
             raise sink.error or error from None
+
+
+def check_state(state: Any) -> None:
+    """Refuse what is no dict."""
+    if not isinstance(state, Mapping):
+        raise TypeError(f"A checkpoint is a dict, got `{type(state).__name__}`. Save `{{'value': ...}}`.")
 
 
 class _Sink:

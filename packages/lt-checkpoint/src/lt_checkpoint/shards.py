@@ -44,15 +44,25 @@ class StoredTensor:
             high = [min(a + e, b + r) for a, e, b, r in zip(at, extent, begin, result.shape, strict=True)]
             if any(a >= b for a, b in zip(low, high, strict=True)):
                 continue
-            chunk = self._shards.read(name, start, length)
-            if tuple(chunk.shape) != tuple(extent) or chunk.dtype != self.dtype:
-                self._shards.refuse(f"a part in `{name}` is not what `{META}` says")
+            chunk = self._part(extent, name, start, length)
             piece = chunk[_box(low, high, at)]
             result[_box(low, high, begin)] = piece
             missing -= piece.numel()
         if missing:
             self._shards.refuse(f"parts of a tensor of shape {tuple(self.shape)} are missing")
         return result
+
+    def check(self) -> None:
+        """Return if `read` would; one part after the other."""
+        found = sum(self._part(*place).numel() for _, *place in self._chunks)
+        if found < math.prod(self.shape):
+            self._shards.refuse(f"parts of a tensor of shape {tuple(self.shape)} are missing")
+
+    def _part(self, extent: Sequence[int], name: str, start: int, length: int) -> torch.Tensor:
+        part = self._shards.read(name, start, length)
+        if tuple(part.shape) != tuple(extent) or part.dtype != self.dtype:
+            self._shards.refuse(f"a part in `{name}` is not what `{META}` says")
+        return part
 
     def __repr__(self) -> str:
         return f"StoredTensor(shape={tuple(self.shape)}, dtype={self.dtype})"
@@ -106,7 +116,7 @@ class Shards:
         with (self.folder / name).open("rb") as file:
             file.seek(start)
             piece = io.BytesIO(file.read(length))
-        check_archive(piece, self.folder / name, checksums=False)  # the whole file's has been compared
+        check_archive(piece, str(self.folder / name), checksums=False)  # the whole file's has been compared
         tensor = torch.load(piece, map_location="cpu", weights_only=True)
         return tensor if isinstance(tensor, torch.Tensor) else self.refuse(f"a part in `{name}` is no tensor")
 

@@ -17,7 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from lt_checkpoint.paths import StrPath, local
+from lt_checkpoint.paths import StrPath, local, remote
+from lt_checkpoint.remote import upload
 
 _TEMPORARY = re.compile(r"\.lt-[0-9a-f]{16}\.tmp")
 
@@ -28,8 +29,15 @@ def atomic_write(path: StrPath, *, needs_bytes: int = 0) -> Iterator[BinaryIO]:
 
     Missing folders are made. A symbolic link at `path` is replaced, never followed. Permissions are what the umask
     gives, or those of the file replaced where they are stricter. `needs_bytes` is checked against the free space.
+    In a store that `path` is an address of, the file is sent while it is written, and appears in one step.
     """
-    target = local(path)
+    url = remote(path)
+    with _beside(local(path), needs_bytes) if url is None else upload(url) as file:
+        yield file
+
+
+@contextmanager
+def _beside(target: Path, needs_bytes: int) -> Iterator[BinaryIO]:
     folder = _open_folder(target.parent)
     try:
         limit = _mode_limit(folder, target)
@@ -57,12 +65,11 @@ def atomic_write(path: StrPath, *, needs_bytes: int = 0) -> Iterator[BinaryIO]:
         os.close(folder)
 
 
-def link(source: StrPath, target: StrPath) -> None:
+def link(origin: Path, goal: Path) -> None:
     """A second name for a written file: nothing is written again, and either name may be removed.
 
     Where the file system has no hard links, a copy.
     """
-    origin, goal = local(source), local(target)
     folder = _open_folder(goal.parent)
     try:
         _mode_limit(folder, goal)
@@ -86,7 +93,7 @@ def link(source: StrPath, target: StrPath) -> None:
 
 
 def _copy(origin: Path, goal: Path) -> None:
-    with open(origin, "rb") as read, atomic_write(goal, needs_bytes=origin.stat().st_size) as write:
+    with open(origin, "rb") as read, _beside(goal, origin.stat().st_size) as write:
         shutil.copyfileobj(read, write)
 
 

@@ -39,6 +39,14 @@ class Engine(Protocol):
     def steps_plainly(self) -> bool:
         """True if `optimizer_step` does nothing but step, so that a loop may call the optimizer itself."""
 
+    @property
+    def requeue_signal(self) -> int | None:
+        """The signal by which a cluster's scheduler gives warning and after which `requeue` is due, else None."""
+
+    @property
+    def checkpoint_io(self) -> Any:
+        """Where checkpoints go: an `lt_checkpoint.CheckpointIO`, used on rank zero."""
+
     def launch(self, function: Callable[..., Any] | None = None, *args: Any, **kwargs: Any) -> Any:
         """Start the processes of the group and join it; then `function(*args, **kwargs)` in each, if given."""
 
@@ -49,9 +57,17 @@ class Engine(Protocol):
         """The optimizers as this engine steps them; one in, one out, else a tuple."""
 
     def setup_dataloaders(
-        self, *loaders: Any, use_distributed_sampler: bool = True, move_to_device: bool = True, even: bool = True
+        self,
+        *loaders: Any,
+        use_distributed_sampler: bool = True,
+        move_to_device: bool = True,
+        even: bool = True,
+        whole_batches: bool = False,
     ) -> Any:
-        """The loaders sharded over the ranks; `even=False` gives each sample once and pads nothing."""
+        """The loaders sharded over the ranks; `even=False` gives each sample once and pads nothing.
+
+        `whole_batches` deals out the batches that one process would get, in turn, instead of samples.
+        """
 
     def bind(self, module: Any, method: str) -> Callable[..., Any]:
         """A method of a set-up module as it runs here: autocast, wrapper; the bare bound method if neither is."""
@@ -96,6 +112,16 @@ class Engine(Protocol):
 
     def load(self, path: Any) -> dict[str, Any]:
         """Read a checkpoint onto the CPU; plain values and tensors only."""
+
+    def stop_together(self, heard: Callable[[int], None]) -> Any:
+        """With several ranks an object whose `is_reached(step, signal_number)` says where all stop together.
+
+        To be asked after each optimizer step once a signal came, or once `heard(signal_number)` was called, since it
+        came to another rank; `close()` ends it. None with one process.
+        """
+
+    def requeue(self) -> None:
+        """Have the cluster's scheduler start the job again; nothing if there is none."""
 
     def state_dict(self) -> dict[str, Any]:
         """State of the precision, e.g. the scaler's; empty if there is none."""

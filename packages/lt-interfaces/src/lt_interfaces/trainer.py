@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lt_interfaces.stage import Progress, Stage
@@ -81,11 +81,28 @@ class Trainer(Protocol):
         """True in the process that writes files and messages."""
 
     @property
+    def checkpoint_callback(self) -> Any:
+        """The first callback that keeps checkpoints, or None."""
+
+    @property
+    def received_sigterm(self) -> bool:
+        """True once the run is to end since its machine is needed."""
+
+    @property
     def world_size(self) -> int:
         """Number of processes."""
 
     def save_checkpoint(self, filepath: Any, weights_only: bool = False) -> None:
         """Write a checkpoint; every rank must call."""
+
+    def checkpoint_exists(self, filepath: Any) -> bool:
+        """True if there is such a checkpoint, or one is being written."""
+
+    def claim_folder(self, folder: Any) -> None:
+        """Keep other runs out of a folder until this one ends; an error names the run that has it."""
+
+    def flush_checkpoints(self) -> None:
+        """Return when all that was to be written is on disk."""
 
     def remove_checkpoint(self, filepath: Any) -> None:
         """Delete a checkpoint that this run wrote."""
@@ -93,8 +110,17 @@ class Trainer(Protocol):
     def link_checkpoint(self, source: Any, target: Any) -> None:
         """Give a checkpoint a second name without writing it again; every rank must call."""
 
+    def roll_back(self, before_step: int, without: Iterable[tuple[int, int]] = ()) -> None:
+        """Go on from the newest checkpoint of fewer steps, without these batches; every rank must call.
+
+        Batches are (epoch, index in it). Does not return; RuntimeError if there is no such checkpoint.
+        """
+
     def log_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Send a record to all loggers now, with the run's `epoch` and step."""
+
+    def call_loggers(self, method: str, *args: Any, **kwargs: Any) -> None:
+        """Call a method of all loggers that have it, on rank zero; one that fails is told of once."""
 
     def agree(self, decision: bool) -> bool:
         """True on all ranks if it is True on any."""
