@@ -1,3 +1,5 @@
+from importlib.util import find_spec
+
 import pytest
 import torch
 from lt_accel import (
@@ -8,8 +10,9 @@ from lt_accel import (
     Fabric,
     MPSAccelerator,
     StrategyRegistry,
+    XLAAccelerator,
+    devices,
 )
-from lt_accel.registry import Registry
 from lt_accel.strategies import DDPStrategy, SingleDeviceStrategy
 from lt_interfaces import MisconfigurationException
 
@@ -73,6 +76,16 @@ def test_unknown_names_are_answered_with_the_nearest():
         Fabric(accelerator=3)
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("deepspeed", "'fsdp'"), ("deepspeed_stage_3_offload", "'fsdp'"), ("dp", "'ddp'"), ("xla_fsdp", "devices=1")],
+)
+def test_strategies_that_are_not_there_are_answered_with_what_is(name, words):
+    with pytest.raises(MisconfigurationException, match=f"strategy='{name}'` is .*{words}"):
+        Fabric(accelerator="cpu", devices=2, strategy=name)
+    assert name not in StrategyRegistry.names()
+
+
 def test_one_device_strategy_refuses_several():
     with pytest.raises(MisconfigurationException, match="single_device"):
         Fabric(accelerator="cpu", devices=2, strategy="single_device")
@@ -105,15 +118,64 @@ def test_an_accelerator_of_somebody_elses_is_taken_by_name():
     assert isinstance(Fabric(accelerator=CPUAccelerator()).accelerator, Accelerator)
 
 
-def test_entry_points_are_found_when_a_name_is_asked_for(tmp_path, monkeypatch):
-    info = tmp_path / "other-1.0.dist-info"
+PLUG = """
+from lt_accel import CPUAccelerator
+
+
+class Abacus(CPUAccelerator):
+    label = "abacus"
+"""
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A package that brings an accelerator and one that cannot be imported, as pip would have installed it."""
+    (tmp_path / "abacus.py").write_text(PLUG)
+    info = tmp_path / "abacus-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Name: other\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[lt.accelerators]\nordered = collections:OrderedDict\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: abacus\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[lt.accelerators]\nabacus = abacus:Abacus\nbroken = absent:Absent\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    registry = Registry("accelerator", "lt.accelerators")
-    assert "ordered" in registry.names()
-    assert type(registry.get("ordered")).__name__ == "OrderedDict"
+    known = dict(AcceleratorRegistry._known)
+    monkeypatch.setattr(AcceleratorRegistry, "_scanned", False)
+    monkeypatch.setattr(AcceleratorRegistry, "_known", known)
+
+
+@pytest.mark.usefixtures("installed")
+def test_an_installed_package_brings_an_accelerator_that_trains_once_it_is_named():
+    assert Fabric(devices=1).accelerator.name() != "abacus"
+    engine = Fabric(accelerator="abacus", devices=1)
+    assert type(engine.accelerator).__module__ == "abacus"
+    model = engine.setup(torch.nn.Linear(2, 1))
+    engine.backward(model(torch.ones(1, 2)).sum())
+    assert model.weight.grad is not None
+
+
+@no_gpu
+@pytest.mark.usefixtures("installed")
+def test_what_is_installed_is_listed_and_what_cannot_be_imported_is_not():
+    with pytest.raises(MisconfigurationException, match="available: abacus, cpu"):
+        Fabric(accelerator="gpu")
+    with pytest.raises(ModuleNotFoundError, match="absent"):
+        Fabric(accelerator="broken")
+    with pytest.raises(ValueError, match="Did you mean `abacus`"):
+        Fabric(accelerator="abacuss")
+
+
+@pytest.mark.skipif(find_spec("torch_xla") is not None, reason="is about its absence")
+def test_a_tpu_says_what_to_install():
+    with pytest.raises(ImportError, match=r"pip install 'lt-accel\[tpu\]'"):
+        Fabric(accelerator="tpu")
+    with pytest.raises(MisconfigurationException, match="one TPU core"):
+        XLAAccelerator.parse_devices(8)
+
+
+def test_each_device_says_its_name_and_memory():
+    *_, cpu = devices()
+    assert cpu.device == torch.device("cpu")
+    assert "cores" in cpu.name
+    assert cpu.memory_bytes is None or 0 < (cpu.free_bytes or 1) < cpu.memory_bytes
+    assert len(devices()) >= 1 + torch.cuda.device_count()
 
 
 def test_an_interactive_session_gets_one_process_and_no_scripts(monkeypatch):
@@ -138,3 +200,10 @@ def test_cpu_statistics_are_percentages_or_name_the_extra():
 def test_counting_gpus_starts_none():
     assert CUDAAccelerator.parse_devices(-1) == list(range(torch.cuda.device_count()))
     assert Fabric(accelerator="gpu", devices="0,").device == torch.device("cuda", 0)
+
+
+@pytest.mark.gpu
+def test_a_gpu_says_its_name_and_memory():
+    gpu = devices()[0]
+    assert gpu.device == torch.device("cuda", 0)
+    assert 0 < gpu.free_bytes <= gpu.memory_bytes

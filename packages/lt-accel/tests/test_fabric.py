@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from lt_accel import Fabric, Precision, is_wrapped
+from lt_checkpoint import AsyncCheckpointIO, CheckpointIO
 from lt_interfaces import Engine, MisconfigurationException
 from torch import nn
 
@@ -225,6 +226,40 @@ def test_a_compiled_module_runs_compiled_with_the_names_of_the_bare_one():
     assert list(model.state_dict()) == ["layer.weight", "layer.bias"]
 
 
+def test_what_is_compiled_after_it_was_set_up_saves_the_bare_ones_names(tmp_path):
+    engine, net, other = fabric(), Net(), Net()
+    compiled = torch.compile(engine.setup(net), backend="eager")
+    engine.backward(compiled(torch.ones(2, 3)).sum())
+    with engine.no_backward_sync(compiled):
+        assert engine.clip_gradients(compiled, None, max_norm=0.1) > 0
+    engine.save(tmp_path / "a", {"model": compiled})
+    assert list(engine.load(tmp_path / "a")["model"]) == ["layer.weight", "layer.bias"]
+    state = {"model": torch.compile(engine.setup(other), backend="aot_eager")}
+    engine.load(tmp_path / "a", state)
+    assert torch.equal(other.layer.weight, net.layer.weight)
+    assert torch.equal(state["model"](torch.ones(1, 3)), net(torch.ones(1, 3)))
+    assert engine.bind(compiled, "training_step") == net.training_step
+    with pytest.raises(ValueError, match="set up already"):
+        engine.setup(compiled)
+
+
+def test_a_module_around_a_set_up_one_loads_what_it_saves():
+    engine, net = fabric(), Net()
+    for around in (nn.Sequential(engine.setup(net)), torch.compile(engine.setup(net), backend="eager")):
+        state = {name: torch.full_like(value, 2.0) for name, value in around.state_dict().items()}
+        around.load_state_dict(state)
+        assert net.layer.weight.unique().tolist() == [2.0]
+        nn.init.zeros_(net.layer.weight)
+
+
+def test_a_module_that_compiles_itself_in_place_keeps_its_names():
+    engine = fabric()
+    model = engine.setup(Net())
+    model.compile(backend="eager")
+    assert model(torch.ones(2, 3)).shape == (2, 1)
+    assert list(model.state_dict()) == ["layer.weight", "layer.bias"]
+
+
 def test_metrics_reach_all_loggers_as_numbers():
     class Memory:
         def __init__(self):
@@ -248,6 +283,18 @@ def test_plugins_are_taken_by_what_they_are():
         fabric(plugins=Own(), precision=32)
     with pytest.raises(TypeError, match="plugins"):
         fabric(plugins=3)
+
+
+def test_a_plugin_says_where_checkpoints_go(tmp_path):
+    behind = AsyncCheckpointIO()
+    for where in (behind, CheckpointIO()):
+        mine = fabric(plugins=[where])
+        assert mine.checkpoint_io is where
+        mine.save(tmp_path / "x.ckpt", {"step": 1})
+        assert mine.load(tmp_path / "x.ckpt") == {"step": 1}
+    assert fabric().checkpoint_io is not fabric().checkpoint_io
+    with pytest.raises(ValueError, match="Two plugins"):
+        fabric(plugins=[behind, CheckpointIO()])
 
 
 def test_set_up_before_launch_is_refused_where_processes_are_missing():

@@ -1,11 +1,14 @@
 import os
+import socket
+import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
-from lt_accel import Fabric
+from lt_accel import Fabric, process_group
 
 SCRIPT = """
 import os, sys, time, torch
@@ -129,6 +132,15 @@ def test_a_function_runs_in_forked_processes_again_and_again():
     assert "RANK" not in os.environ
 
 
+def test_in_a_notebook_several_devices_are_forked_processes_and_rank_zeros_value_comes_back(monkeypatch):
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    for strategy in ("ddp_notebook", "auto"):
+        engine = Fabric(accelerator="cpu", devices=2, strategy=strategy)
+        assert engine.launch(lambda: (os.environ["RANK"], os.getpid() == os.getppid())) == ("0", False)
+    with pytest.raises(ValueError, match="strategy='ddp_notebook'"):
+        Fabric(accelerator="cpu", devices=2, strategy="ddp")
+
+
 def test_the_first_failure_of_forked_processes_is_raised():
     def main(fabric):
         if fabric.global_rank == 0:
@@ -158,3 +170,144 @@ def test_a_process_that_used_a_gpu_is_not_forked():
     torch.zeros(1, device="cuda")
     with pytest.raises(RuntimeError, match="cannot be forked"):
         Fabric(accelerator="gpu", devices=1, strategy="ddp_fork").launch(sys.exit)
+
+
+GATHER = """
+import os, sys, time, torch
+from datetime import timedelta
+from pathlib import Path
+from lt_accel import DDPStrategy, Fabric
+from lt_accel.environments import KubeflowEnvironment
+
+strategy = DDPStrategy()
+strategy.assembly_timeout = timedelta(seconds=float(sys.argv[1]))
+fabric = Fabric(
+    accelerator="cpu", devices=int(sys.argv[2]), num_nodes=int(sys.argv[3]), strategy=strategy,
+    plugins=[KubeflowEnvironment()] if len(sys.argv) > 4 else [],
+)
+print(f"pid {os.getpid()}\\n", end="", flush=True)
+if "_LT_ACCEL_PARENT" not in os.environ:  # no rank's time runs out while another still imports
+    Path(f"ready-{os.getpid()}").touch()
+    while len(list(Path().glob("ready-*"))) < int(os.environ["STARTED"]):
+        time.sleep(0.05)
+fabric.launch()
+fabric.print("met", fabric.all_reduce(1, "sum").item(), os.environ["MASTER_PORT"])
+"""
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.fixture
+def by_hand(tmp_path):
+    """Starts ranks of a script by hand; returns for each its finished process."""
+
+    def run(ranks, *args, port, **variables):
+        (tmp_path / "script.py").write_text(GATHER)
+        for file in tmp_path.glob("ready-*"):
+            file.unlink()
+        base = {
+            "STARTED": str(len(ranks)),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "OMP_NUM_THREADS": "1",
+            **variables,
+        }
+        started = [
+            subprocess.Popen(
+                [sys.executable, "script.py", *map(str, args)], cwd=tmp_path, env={**os.environ, **base, **place},
+                text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            )
+            for place in ranks
+        ]  # fmt: skip
+        outputs = [process.communicate(timeout=120) for process in started]
+        return [(p.returncode, *output) for p, output in zip(started, outputs, strict=True)]
+
+    return run
+
+
+def last(errors):
+    return [line for line in errors.splitlines() if line.strip()][-1].split("]: ")[-1]
+
+
+def test_a_world_that_does_not_assemble_says_on_each_rank_who_is_missing(by_hand):
+    port = free_port()
+    ranks = [{"LOCAL_RANK": str(rank)} for rank in (0, 2)]
+    for status, output, errors in by_hand(ranks, 4, 4, 1, port=port):
+        assert (status, output.count("met")) == (1, 0)
+        assert f"2 of 4 ranks did not come to 127.0.0.1:{port}" in last(errors) or "ended while 4 ranks" in last(errors)
+    assert "ranks 1, 3 are missing. Start them" in errors
+
+
+def test_kubernetes_pods_meet_by_the_variables_of_a_pytorch_job(by_hand):
+    places = [{"RANK": str(rank), "WORLD_SIZE": "2"} for rank in (0, 1)]
+    port = free_port()
+    ended = by_hand(places, 60, 1, 2, "kubeflow", port=port)
+    assert [status for status, *_ in ended] == [0, 0], ended
+    assert ended[0][1].rstrip().endswith(f"met 2 {port}")
+
+
+def test_without_rank_zero_the_others_say_where_they_looked(by_hand):
+    port = free_port()
+    [(status, _, errors)] = by_hand([{"LOCAL_RANK": "1"}], 1, 2, 1, port=port)
+    assert status == 1
+    assert f"TimeoutError: Rank 0 is missing: nothing could be reached at 127.0.0.1:{port}" in last(errors)
+
+
+def test_two_processes_of_one_rank_are_told(by_hand):
+    ranks = [{"LOCAL_RANK": str(rank)} for rank in (0, 1, 1)]
+    ended = by_hand(ranks, 4, 3, 1, port=free_port())
+    assert [status for status, _, _ in ended] == [1, 1, 1]
+    assert "rank 2 is missing, and rank 1 is twice there" in "".join(errors for _, _, errors in ended)
+
+
+def test_processes_that_lt_started_end_when_another_machine_never_comes(by_hand):
+    [(status, output, errors)] = by_hand([{"NODE_RANK": "0"}], 4, 2, 2, port=free_port())
+    assert status == 1
+    assert "2, 3 are missing" in errors
+    assert wait_until_gone(pids(output)) == []
+
+
+def test_a_port_that_is_taken_is_named_at_once_and_is_no_matter_where_lt_chooses_it(by_hand):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        [(status, _, errors)] = by_hand([{"LOCAL_RANK": "0"}], 1000, 2, 1, port=port)
+        assert status == 1
+        assert f"cannot listen on port {port}, which `MASTER_PORT` names: address already in use" in last(errors)
+        [(status, output, errors)] = by_hand([{}], 60, 2, 1, port=port)
+        assert status == 0, errors
+        assert "met 2" in output
+        assert not output.rstrip().endswith(str(port))
+
+
+def test_a_rank_that_finds_another_program_at_the_port_says_so(monkeypatch):
+    monkeypatch.setattr(process_group, "_ANSWER_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(RuntimeError, match=f"127.0.0.1:{port} is not rank 0 of this job"):
+            process_group._open("127.0.0.1", port, timedelta(seconds=1))
+
+
+MISMATCH = """
+from datetime import timedelta
+from lt_accel import DDPStrategy, Fabric
+
+fabric = Fabric(accelerator="cpu", devices=2, strategy=DDPStrategy(timeout=timedelta(seconds=3)))
+fabric.launch()
+if fabric.global_rank == 0:
+    fabric.barrier()
+else:
+    fabric.broadcast("word", src=1)
+    fabric.all_reduce(1)
+"""
+
+
+def test_collectives_that_do_not_match_are_named_with_their_lines_when_time_is_up(run_script):
+    done = run_script(MISMATCH)
+    assert done.returncode == 1
+    assert "rank 0: in `barrier`, called from" in done.stderr, done.stderr
+    assert "script.py:8 in `<module>`" in done.stderr
+    assert "rank 1: in" in done.stderr
+    assert "TORCH_DISTRIBUTED_DEBUG=DETAIL" in done.stderr

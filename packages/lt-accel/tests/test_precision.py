@@ -1,11 +1,22 @@
+import logging
 import pickle
 
 import pytest
 import torch
-from lt_accel import DoublePrecision, Fabric, HalfPrecision, MixedPrecision
-from lt_accel.precision import choose_precision
+from lt_accel import (
+    DDPStrategy,
+    DoublePrecision,
+    Fabric,
+    FSDPStrategy,
+    HalfPrecision,
+    MixedPrecision,
+    ModelParallelStrategy,
+)
+from lt_accel.precision_names import choose_precision, statement
 from lt_interfaces import MisconfigurationException
 from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
+from torch.distributed.fsdp import MixedPrecisionPolicy
 
 CPU = torch.device("cpu")
 
@@ -165,3 +176,72 @@ def test_weights_used_first_without_gradients_still_get_them():
     net = Twice(3, 3)
     engine.backward(engine.bind(engine.setup(net), "training_step")(torch.ones(1, 3)))
     assert net.weight.grad is not None
+
+
+def announced(caplog, **kwargs):
+    engine = Fabric(**{"accelerator": "cpu", "devices": 1, **kwargs})
+    with caplog.at_level(logging.INFO, logger="lt"):
+        engine.launch(lambda fabric: [fabric.setup(nn.Linear(3, 2)) for _ in range(2)])
+    return [record.getMessage() for record in caplog.records if "Precision" in record.getMessage()]
+
+
+def test_a_precision_says_once_what_has_which_dtype_and_the_ordinary_one_says_nothing(caplog):
+    assert announced(caplog, precision="32-true") == []
+    assert announced(caplog, precision="16-mixed") == [
+        "Precision 16-mixed: parameters float32, computed in float16 by autocast after scaling, gradients reduced in "
+        "float32, optimizer state float32."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "precision", "words"),
+    [
+        (lambda: DDPStrategy(ddp_comm_hook=bf16_compress_hook), "64-true", "in float64, gradients reduced in bfloat16"),
+        (lambda: FSDPStrategy(), "bf16-mixed", "in bfloat16 by autocast, gradients reduced in float32"),
+        (
+            lambda: FSDPStrategy(mixed_precision=MixedPrecisionPolicy(torch.bfloat16)),
+            32,
+            "in bfloat16, gradients reduced in bfloat16",
+        ),
+        (lambda: ModelParallelStrategy(), "bf16-true", "gradients reduced in what the module says"),
+    ],
+)
+def test_the_strategy_has_a_word_in_it(strategy, precision, words):
+    engine = Fabric(accelerator="cpu", devices=2, strategy=strategy(), precision=precision)
+    told = statement(engine.precision, *engine.strategy.dtypes(engine.precision))
+    assert words in told
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: choose_precision(MixedPrecision("bf16-mixed", "cuda"), CPU), "does nothing on a cpu device"),
+        (lambda: choose_precision("bf16-mixed", torch.device("meta")), "autocast, which 'meta' devices lack"),
+        (lambda: choose_precision("64-true", torch.device("mps")), "MPS has no 64-bit numbers"),
+        (lambda: choose_precision("nf4", CPU), "bitsandbytes"),
+        (lambda: contradicting("bf16-mixed", torch.float16), "computes in torch.float16, and .* in torch.bfloat16"),
+    ],
+)
+def test_what_a_device_lacks_and_what_contradicts_itself_is_refused(make, words):
+    with pytest.raises(MisconfigurationException, match=words):
+        make()
+
+
+def contradicting(precision, dtype):
+    strategy = FSDPStrategy(mixed_precision=MixedPrecisionPolicy(dtype))
+    return Fabric(accelerator="cpu", devices=2, strategy=strategy, precision=precision)
+
+
+@pytest.mark.parametrize("clip", [{"clip_val": 0.01}, {"max_norm": 0.01}])
+def test_clipped_scaled_gradients_step_alike_whether_the_optimizer_is_fused_or_not(clip):
+    stepped = []
+    for fused in (False, True):
+        engine, net, _, optimizer = setup("16-mixed", torch.optim.AdamW, fused=fused)
+        for _ in range(3):
+            optimizer.zero_grad()
+            engine.backward(net(torch.ones(4, 3)).pow(2).mean())
+            engine.clip_gradients(net, optimizer, **clip)
+            assert max(p.grad.abs().max() for p in net.parameters()) <= 0.0101
+            optimizer.step()
+        stepped.append(net.weight.detach().clone())
+    torch.testing.assert_close(*stepped)

@@ -9,6 +9,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.fsdp.wrap import ModuleWrapPolicy
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 DATA = torch.arange(48.0).reshape(16, 3) / 48
@@ -80,6 +81,49 @@ def test_two_ranks_train_as_one_process_does(accumulate, clip):
     assert not torch.equal(expected, weights(Net()))
 
 
+def accumulated(fabric):
+    """The gradients in the middle of a window, and at its end."""
+    module = Net()
+    model = fabric.setup(module)
+    seen = []
+    for i, part in enumerate(DATA.chunk(2)):
+        with fabric.no_backward_sync(model, enabled=i == 0):
+            fabric.backward(model(part.chunk(fabric.world_size)[fabric.global_rank]).pow(2).mean())
+        grads = [full(p.grad) for p in module.parameters() if p.grad is not None]
+        seen.append(torch.cat([g.flatten() for g in grads]) if grads else torch.zeros(0))
+    return seen
+
+
+def test_in_the_middle_of_a_window_the_gradients_are_where_a_checkpoint_finds_them():
+    expected = accumulated(Fabric(accelerator="cpu", devices=1))
+    torch.testing.assert_close(forked(accumulated), expected)
+    middle, end = forked(accumulated, fsdp={"keeps_whole_gradients": True})
+    assert middle.numel() == 0
+    torch.testing.assert_close(end, expected[1])
+
+
+def test_a_module_in_somebody_elses_ddp_is_refused_with_what_to_do():
+    def main(fabric):
+        with pytest.raises(MisconfigurationException, match="Pass the module in it"):
+            fabric.setup(DistributedDataParallel(Net()))
+
+    forked(main, devices=1)
+
+
+def by_its_author(fabric):
+    class Sharded(Net):
+        def __init__(self):
+            super().__init__()
+            fully_shard(self.first)
+            fully_shard(self)
+
+    return train(fabric, net=Sharded)[0]
+
+
+def test_a_module_that_somebody_else_has_sharded_trains_as_it_is():
+    torch.testing.assert_close(forked(by_its_author), alone()[0], atol=1e-6, rtol=0)
+
+
 PLAN = {"first": ColwiseParallel(), "second": RowwiseParallel()}
 
 
@@ -111,6 +155,15 @@ def test_four_ranks_in_a_mesh_train_as_one_process_does(kind):
     got, got_norms = forked(train, 1, 0.1, Plain, devices=4, strategy=strategy)
     torch.testing.assert_close(got, expected, atol=1e-6, rtol=0)
     torch.testing.assert_close(got_norms, norms, atol=1e-6, rtol=0)
+
+
+def test_ranks_that_share_one_part_of_the_data_count_as_one_in_a_sum():
+    def main(fabric):
+        part = fabric.strategy.data_place[1]
+        return [fabric.all_reduce(torch.tensor(part + 1), op).item() for op in ("sum", "mean", "max")]
+
+    strategy = ModelParallelStrategy(in_two_dimensions, 2, 2, start_method="fork")
+    assert forked(main, devices=4, strategy=strategy) == [3, 1.5, 2]
 
 
 def test_gradients_are_clipped_by_value_and_by_their_largest():

@@ -7,7 +7,9 @@ from lt_accel.accelerators import (
     Accelerator,
     CPUAccelerator,
     CUDAAccelerator,
+    DeviceFacts,
     MPSAccelerator,
+    devices,
     find_usable_cuda_devices,
 )
 from lt_accel.batch_norm import TorchSyncBatchNorm
@@ -21,11 +23,13 @@ from lt_accel.environments import (
     TorchElasticEnvironment,
 )
 from lt_accel.fabric import Fabric
+from lt_accel.float8 import Float8Precision, TransformerEnginePrecision
 from lt_accel.precision import DoublePrecision, HalfPrecision, MixedPrecision, Precision
 from lt_accel.registry import AcceleratorRegistry, StrategyRegistry
 from lt_accel.seed import isolate_rng, pl_worker_init_function, reset_seed, seed_everything
 from lt_accel.strategies import DDPStrategy, ParallelStrategy, SingleDeviceStrategy, Strategy
 from lt_accel.wrappers import is_wrapped
+from lt_accel.xla import SingleXLAStrategy, XLAAccelerator
 
 if TYPE_CHECKING:
     from lt_accel.strategies import FSDPStrategy, ModelParallelStrategy
@@ -39,9 +43,11 @@ __all__ = [
     "CUDAAccelerator",
     "ClusterEnvironment",
     "DDPStrategy",
+    "DeviceFacts",
     "DoublePrecision",
     "FSDPStrategy",
     "Fabric",
+    "Float8Precision",
     "HalfPrecision",
     "KubeflowEnvironment",
     "LSFEnvironment",
@@ -54,10 +60,14 @@ __all__ = [
     "Precision",
     "SLURMEnvironment",
     "SingleDeviceStrategy",
+    "SingleXLAStrategy",
     "Strategy",
     "StrategyRegistry",
     "TorchElasticEnvironment",
     "TorchSyncBatchNorm",
+    "TransformerEnginePrecision",
+    "XLAAccelerator",
+    "devices",
     "find_usable_cuda_devices",
     "is_wrapped",
     "isolate_rng",

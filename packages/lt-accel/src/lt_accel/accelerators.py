@@ -1,5 +1,9 @@
 """The kinds of device: how many there are, which ones a request means, and how they are doing."""
 
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -8,6 +12,16 @@ from lt_interfaces import MisconfigurationException
 from lt_accel.registry import AcceleratorRegistry
 
 Devices = int | str | list[int] | tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceFacts:
+    """One device of this machine: what it is called, how much memory it has and how much of that is free now."""
+
+    device: torch.device
+    name: str
+    memory_bytes: int | None = None
+    free_bytes: int | None = None
 
 
 class Accelerator:
@@ -39,6 +53,10 @@ class Accelerator:
     def get_parallel_devices(devices: Any) -> list[torch.device]:
         """One device for each process on this machine."""
         raise NotImplementedError
+
+    def facts(self) -> list[DeviceFacts]:
+        """The devices of this kind on this machine; empty if it does not say."""
+        return []
 
     def setup_device(self, device: torch.device) -> None:
         """Make `device` this process's own."""
@@ -76,6 +94,12 @@ class CPUAccelerator(Accelerator):
     @staticmethod
     def get_parallel_devices(devices: Any) -> list[torch.device]:
         return [torch.device("cpu")] * int(devices)
+
+    def facts(self) -> list[DeviceFacts]:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        total, free = _memory()
+        name = f"{platform.machine()}, {cores} cores for this process"
+        return [DeviceFacts(device=torch.device("cpu"), name=name, memory_bytes=total, free_bytes=free)]
 
     def get_device_stats(self, device: torch.device) -> dict[str, Any]:
         """Percentages of this machine's memory, processor and swap in use."""
@@ -119,6 +143,15 @@ class CUDAAccelerator(Accelerator):
     def get_parallel_devices(devices: Any) -> list[torch.device]:
         return [torch.device("cuda", i) for i in devices]
 
+    def facts(self) -> list[DeviceFacts]:
+        """Asks each GPU, which creates a CUDA context: not before processes are forked."""
+        found = []
+        for device in self.get_parallel_devices(range(torch.cuda.device_count())):
+            free, total = torch.cuda.mem_get_info(device)
+            name = torch.cuda.get_device_name(device)
+            found.append(DeviceFacts(device=device, name=name, memory_bytes=total, free_bytes=free))
+        return found
+
     def setup_device(self, device: torch.device) -> None:
         torch.cuda.set_device(device)
 
@@ -155,6 +188,11 @@ class MPSAccelerator(Accelerator):
     def get_parallel_devices(devices: Any) -> list[torch.device]:
         return [torch.device("mps", i) for i in devices]
 
+    def facts(self) -> list[DeviceFacts]:
+        total = torch.mps.recommended_max_memory()
+        free = total - torch.mps.driver_allocated_memory()
+        return [DeviceFacts(device=torch.device("mps", 0), name="MPS", memory_bytes=total, free_bytes=free)]
+
     def get_device_stats(self, device: torch.device) -> dict[str, Any]:
         return {
             "M1_vm_current": torch.mps.current_allocated_memory(),
@@ -164,6 +202,39 @@ class MPSAccelerator(Accelerator):
 
 for _kind in (CPUAccelerator, CUDAAccelerator, MPSAccelerator):
     AcceleratorRegistry.register(_kind.name(), _kind, _kind.__doc__ or "")
+
+
+def devices() -> list[DeviceFacts]:
+    """All devices of this machine, the CPU last; those of registered kinds as far as they say.
+
+    Asking GPUs creates a CUDA context, so call it after processes are forked.
+    """
+    kinds = sorted(available_accelerators(), key=lambda kind: kind.name() == "cpu")
+    return [fact for kind in kinds for fact in kind.facts()]
+
+
+def available_accelerators() -> list[Accelerator]:
+    """One of each kind that this machine has and whose package is installed."""
+    found: dict[str, Accelerator] = {}
+    for name in AcceleratorRegistry.names():
+        try:
+            kind = AcceleratorRegistry.get(name)
+        except ImportError:
+            continue
+        if kind.is_available():
+            found.setdefault(kind.name(), kind)
+    return list(found.values())
+
+
+def _memory() -> tuple[int | None, int | None]:
+    """Bytes that this machine has, and that are free for new use, as far as the system says."""
+    table = Path("/proc/meminfo")
+    if not table.exists():
+        if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+            return None, None
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), None
+    kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in table.read_text().splitlines()}
+    return kilobytes["MemTotal"] * 1024, kilobytes.get("MemAvailable", kilobytes["MemFree"]) * 1024
 
 
 def find_usable_cuda_devices(num_devices: int = -1) -> list[int]:

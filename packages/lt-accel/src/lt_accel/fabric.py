@@ -8,31 +8,34 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from lt_interfaces import is_overridden
+import torch
+from lt_checkpoint import CheckpointIO
+from lt_interfaces import is_overridden, log
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from lt_accel import seed as seeds
 from lt_accel import states
 from lt_accel.accelerators import Accelerator, Devices
+from lt_accel.binding import bound
 from lt_accel.environments import ClusterEnvironment, detect_environment
-from lt_accel.precision import Precision, choose_precision
+from lt_accel.precision import Precision
+from lt_accel.precision_names import choose_precision, statement
+from lt_accel.preparation import NoInit, checked, follow, parts, uncompiled
 from lt_accel.process_launcher import launch_processes
 from lt_accel.script_launcher import follow_parent, is_child, launch_script
 from lt_accel.selection import choose_accelerator, choose_devices, choose_strategy
 from lt_accel.sharding import sharded
+from lt_accel.stop_agreement import StopAgreement
 from lt_accel.strategies import Strategy
 from lt_accel.transfer import to_device
 from lt_accel.wrappers import FabricLoader, FabricModule, FabricOptimizer
-
-_EVALUATION = frozenset({"validation_step", "test_step", "predict_step"})
 
 
 class Fabric:
     """Device, precision and strategy for a PyTorch loop; making one opens nothing and starts nothing.
 
     Names are resolved here ("gpu", "bf16-mixed", "ddp"), objects are taken as they are. `plugins` may hold a
-    `Precision` or a `ClusterEnvironment`.
+    `Precision`, a `ClusterEnvironment` and a `CheckpointIO`.
     """
 
     def __init__(
@@ -55,10 +58,13 @@ class Fabric:
         places = choose_devices(self.accelerator, devices, environment)
         self.strategy = choose_strategy(strategy, places, num_nodes, environment)
         self.strategy.connect(self.accelerator, places, num_nodes, environment)
+        self.strategy.checkpoint_io = given.checkpoint_io or CheckpointIO()
         self.precision = choose_precision(given.precision, self.strategy.device)
+        self._dtypes = self.strategy.dtypes(self.precision)
         self.callbacks: list[Any] = _listed(callbacks)
         self.loggers: list[Any] = _listed(loggers)
-        self._launched = False
+        self._launched = self._has_told = False
+        self._runs = 0
         self._set_up: WeakValueDictionary[int, FabricModule] = WeakValueDictionary()
         self._place()
 
@@ -104,6 +110,11 @@ class Fabric:
         return self.strategy.device_mesh
 
     @property
+    def checkpoint_io(self) -> CheckpointIO:
+        """Where checkpoints go; its `flush` waits for those that are saved in the background."""
+        return self.strategy.checkpoint_io
+
+    @property
     def logger(self) -> Any:
         """The first logger or None."""
         return self.loggers[0] if self.loggers else None
@@ -114,6 +125,7 @@ class Fabric:
         return (
             type(self.precision).optimizer_step is Precision.optimizer_step
             and type(self.strategy).before_step is Strategy.before_step
+            and type(self.strategy).after_step is Strategy.after_step
         )
 
     def launch(self, function: Callable[..., Any] | None = None, *args: Any, **kwargs: Any) -> Any:
@@ -171,7 +183,7 @@ class Fabric:
         """The module, or a tuple of it, its optimizers and its scheduler, ready for the loop."""
         before = dict(module.named_parameters()) if self.strategy.shards_modules else {}
         ready: list[Any] = [self.setup_module(module, move_to_device, _reapply_compile)]
-        _follow(optimizers, before, ready[0])
+        follow(optimizers, before, ready[0])
         ready += [self._optimizer(o) for o in optimizers]
         if scheduler is not None:
             ready.append(scheduler)
@@ -179,23 +191,27 @@ class Fabric:
 
     def setup_module(self, module: nn.Module, move_to_device: bool = True, _reapply_compile: bool = True) -> Any:
         """The module on its device, in its dtype, wrapped for the strategy; keep and call what this returns."""
-        if isinstance(module, FabricModule):
-            raise ValueError("This module was set up already. Pass the one that you made, once.")
-        if not isinstance(module, nn.Module):
-            raise TypeError(
-                f"`setup_module` takes an `nn.Module`, got a `{type(module).__name__}`. Derive it from one."
-            )
+        checked(module)
         self._must_be_launched("setup_module")
-        original = getattr(module, "_orig_mod", module)  # what torch.compile made of it keeps the original there
-        original = self.precision.convert_module(original)
+        self._tell_precision()
+        inner, compiled, whole = parts(module, self.strategy, self.precision)
+        original = self.precision.convert_module(inner)
         if move_to_device and not self.strategy.shards_modules:
             original = original.to(self.device)
-        compiled = module if _reapply_compile and module is not original else original
         if hasattr(type(original), "fabric"):
             setattr(original, "fabric", self)  # noqa: B010, a property of some modules that torch does not know
-        wrapper = FabricModule(original, compiled, self.strategy.wrap(original, self.precision), self)
+        wrapped = self.strategy.wrap(original if whole is inner else whole, self.precision)
+        is_compiled = compiled is not inner and _reapply_compile
+        wrapper = FabricModule(original, compiled if is_compiled else original, wrapped, self)
         self._set_up[id(original)] = wrapper
         return wrapper
+
+    def _tell_precision(self) -> None:
+        """Once, and only if it is not what everybody expects."""
+        computed, reduced = self._dtypes
+        if self.is_global_zero and not self._has_told and (self.precision.precision, computed) != _ORDINARY:
+            log.info(statement(self.precision, computed, reduced))
+        self._has_told = True
 
     def setup_optimizers(self, *optimizers: Any) -> Any:
         """The optimizers as this engine steps them; one in, one out, else a tuple."""
@@ -209,18 +225,26 @@ class Fabric:
         return FabricOptimizer(optimizer, self, self.callbacks)
 
     def setup_dataloaders(
-        self, *loaders: Any, use_distributed_sampler: bool = True, move_to_device: bool = True, even: bool = True
+        self,
+        *loaders: Any,
+        use_distributed_sampler: bool = True,
+        move_to_device: bool = True,
+        even: bool = True,
+        whole_batches: bool = False,
     ) -> Any:
-        """The loaders sharded over the ranks; `even=False` gives each sample once and pads nothing."""
-        ready = [self._loader(x, use_distributed_sampler, move_to_device, even) for x in loaders]
+        """The loaders sharded over the ranks; `even=False` gives each sample once and pads nothing.
+
+        `whole_batches` deals out the batches that one process would get, in turn, instead of samples.
+        """
+        ready = [self._loader(x, use_distributed_sampler, move_to_device, even, whole_batches) for x in loaders]
         return ready[0] if len(ready) == 1 else ready
 
-    def _loader(self, loader: Any, shard: bool, move: bool, even: bool) -> Any:
+    def _loader(self, loader: Any, shard: bool, move: bool, even: bool, whole_batches: bool) -> Any:
         if isinstance(loader, FabricLoader):
             raise ValueError("This dataloader was set up already. Pass the one that you made, once.")
         if shard and self.world_size > 1:
             self._must_be_launched("setup_dataloaders")
-            loader = sharded(loader, *self.strategy.data_place, even, as_often=self.strategy.shards_modules)
+            loader = sharded(loader, *self.strategy.data_place, even, self.strategy.shards_modules, whole_batches)
         if not move or (self.device.type == "cpu" and self.world_size == 1):
             return loader
         return FabricLoader(loader, None if self.device.type == "cpu" else self.to_device)
@@ -231,18 +255,11 @@ class Fabric:
 
     def bind(self, module: Any, method: str) -> Callable[..., Any]:
         """A method of a set-up module as it runs here: autocast, wrapper; the bare bound method if neither is."""
-        wrapper = module if isinstance(module, FabricModule) else self._set_up.get(id(module))
-        if wrapper is None:
-            if self.strategy.distributed and method not in _EVALUATION:
-                raise RuntimeError(
-                    f"`bind(..., {method!r})` was given a module that is not set up. Keep what `setup_module` returned."
-                )
-            function = getattr(module, method)
-        else:
-            function = _method(wrapper, method)
-            if wrapper._wrapped is not None and (method not in _EVALUATION or self.strategy.shards_modules):
-                function = _shared(wrapper._wrapped, function)
-        return self.precision.bind(function)
+        return bound(module, self._wrapper(module), method, self.strategy, self.precision)
+
+    def _wrapper(self, module: Any) -> FabricModule | None:
+        module = uncompiled(module)
+        return module if isinstance(module, FabricModule) else self._set_up.get(id(module))
 
     def to_device(self, obj: Any) -> Any:
         """Tensors in any nesting, moved; the very same object if nothing has to move."""
@@ -264,7 +281,10 @@ class Fabric:
     def optimizer_step(self, optimizer: Any, closure: Callable[[], Any] | None = None) -> bool:
         """Step; False if the scaler found infinite gradients and skipped it."""
         self.strategy.before_step()
-        return self.precision.optimizer_step(_bare(optimizer), closure)
+        bare = _bare(optimizer)
+        stepped = self.precision.optimizer_step(bare, closure)
+        self.strategy.after_step(bare)
+        return stepped
 
     def clip_gradients(
         self,
@@ -291,8 +311,8 @@ class Fabric:
         return nn.utils.clip_grad_value_(params, clip_val)  # type: ignore[arg-type]
 
     def no_backward_sync(self, module: Any, enabled: bool = True) -> AbstractContextManager[Any]:
-        """Forward and backward passes inside do not synchronise gradients over the ranks."""
-        wrapper = module if isinstance(module, FabricModule) else self._set_up.get(id(module))
+        """Backward passes inside do not share gradients; those of FSDP do unless `keeps_whole_gradients`."""
+        wrapper = self._wrapper(module)
         if not enabled or wrapper is None or wrapper._wrapped is None:
             return _NOTHING
         return self.strategy.no_backward_sync(wrapper._wrapped)
@@ -311,7 +331,7 @@ class Fabric:
             stack.enter_context(self.strategy.init_device(bool(empty_init)))
             stack.enter_context(self.precision.module_init_context())
             if empty_init:
-                stack.enter_context(_NoInit())
+                stack.enter_context(NoInit())
             yield
 
     @contextmanager
@@ -369,6 +389,21 @@ class Fabric:
         """Read a file that holds one state dict into a module or optimizer."""
         states.restore(obj, self.strategy.load_checkpoint(path), strict)
 
+    @property
+    def requeue_signal(self) -> int | None:
+        """The signal by which the cluster's scheduler gives warning, where it starts the job again; else None."""
+        return getattr(self.strategy.environment, "requeue_signal", None)
+
+    def requeue(self) -> None:
+        """Have the cluster's scheduler start the job again; nothing where there is none."""
+        if self.strategy.environment is not None:
+            self.strategy.environment.requeue()
+
+    def stop_together(self, heard: Callable[[int], None]) -> StopAgreement | None:
+        """How all ranks come to stop at the same step (see `StopAgreement`); None with one process."""
+        self._runs += 1
+        return StopAgreement(self._runs, heard) if self._launched and self.world_size > 1 else None
+
     def state_dict(self) -> dict[str, Any]:
         """State of the precision, e.g. the scaler's; empty if there is none."""
         return self.precision.state_dict()
@@ -409,23 +444,16 @@ class Fabric:
 
 
 _NOTHING = nullcontext()
-
-
-class _NoInit(TorchFunctionMode):
-    """Functions of `torch.nn.init` do nothing inside."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if getattr(func, "__module__", None) == "torch.nn.init":
-            return (kwargs or {}).get("tensor", args[0] if args else None)
-        return func(*args, **(kwargs or {}))
+_ORDINARY = ("32-true", torch.float32)
 
 
 class _Plugins:
-    """The precision and the environment among what was passed as `plugins`."""
+    """The precision, the environment and the place for checkpoints among what was passed as `plugins`."""
 
     def __init__(self, plugins: Any, precision: Any) -> None:
         self.precision = precision
         self.environment: ClusterEnvironment | None = None
+        self.checkpoint_io: CheckpointIO | None = None
         for plugin in _listed(plugins):
             if isinstance(plugin, Precision) and precision is None:
                 self.precision = plugin
@@ -433,10 +461,14 @@ class _Plugins:
                 raise ValueError(f"Both `precision={precision!r}` and a precision plugin were given. Pass one of them.")
             elif isinstance(plugin, ClusterEnvironment):
                 self.environment = plugin
+            elif isinstance(plugin, CheckpointIO) and self.checkpoint_io is not None:
+                raise ValueError("Two plugins say where checkpoints go. Pass one `CheckpointIO`.")
+            elif isinstance(plugin, CheckpointIO):
+                self.checkpoint_io = plugin
             else:
                 raise TypeError(
-                    f"`plugins` takes a `Precision` or a `ClusterEnvironment`, got a `{type(plugin).__name__}`. "
-                    "Leave it out."
+                    "`plugins` takes a `Precision`, a `ClusterEnvironment` or a `CheckpointIO`, got a "
+                    f"`{type(plugin).__name__}`. Leave it out."
                 )
 
 
@@ -446,32 +478,6 @@ def _listed(value: Any) -> list[Any]:
 
 def _bare(optimizer: Any) -> Any:
     return optimizer.optimizer if isinstance(optimizer, FabricOptimizer) else optimizer
-
-
-def _follow(optimizers: tuple[Any, ...], before: dict[str, Any], module: nn.Module) -> None:
-    """Optimizers made before a strategy replaced the module's parameters get the new ones."""
-    after = dict(module.named_parameters())
-    new = {p: after[name] for name, p in before.items() if name in after}
-    for group in (g for o in optimizers if new for g in o.param_groups):
-        group["params"] = [new.get(p, p) for p in group["params"]]
-
-
-def _method(wrapper: FabricModule, name: str) -> Callable[..., Any]:
-    """The user's method; compiled as the module was, if it was."""
-    compiled = wrapper._compiled
-    if compiled is wrapper.module or name in ("__call__", "forward"):
-        return getattr(compiled, name)  # type: ignore[no-any-return]
-    return compiled.dynamo_ctx(getattr(wrapper.module, name))  # type: ignore[no-any-return]
-
-
-def _shared(wrapped: Any, function: Callable[..., Any]) -> Callable[..., Any]:
-    run = wrapped.run
-
-    @functools.wraps(function)
-    def shared(*args: Any, **kwargs: Any) -> Any:
-        return run(function, *args, **kwargs)
-
-    return shared
 
 
 def _in_process(fabric: Fabric, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:

@@ -8,7 +8,14 @@ from typing import NamedTuple
 
 import torch.distributed as dist
 
+from lt_accel import waits
+
 _LONGEST = 12_000  # characters of a traceback's end; a message must fit into a pipe
+_WATCH = "lt-parent"
+
+
+class PeerLost(RuntimeError):
+    """Another rank's failure, noticed here."""
 
 
 class Failure(NamedTuple):
@@ -21,10 +28,12 @@ class Failure(NamedTuple):
 
 
 def failure_of(error: BaseException, rank: int) -> Failure:
-    """The failure that an exception is, now."""
+    """The failure that an exception is, now; one that waited in vain is told what the others waited for."""
+    now = time.monotonic()
+    waits.compare(error, rank)
     text = "".join(traceback.format_exception(error))[-_LONGEST:]
-    is_echo = isinstance(error, dist.DistError) or "gloo" in str(error)
-    return Failure(is_echo, time.monotonic(), rank, text)
+    is_echo = isinstance(error, (dist.DistError, PeerLost)) or "gloo" in str(error)
+    return Failure(is_echo, now, rank, text)
 
 
 def ended(rank: int, code: int | None) -> Failure:
@@ -35,6 +44,8 @@ def ended(rank: int, code: int | None) -> Failure:
 
 def die_with_parent(parent: int) -> None:
     """End this process within a second or so of its parent, whatever it is doing then."""
+    if any(thread.name == _WATCH for thread in threading.enumerate()):
+        return
     if os.getppid() != parent:
         try:
             os.kill(parent, 0)
@@ -47,4 +58,4 @@ def die_with_parent(parent: int) -> None:
             time.sleep(0.5)
         os._exit(1)
 
-    threading.Thread(target=watch, name="lt-parent", daemon=True).start()
+    threading.Thread(target=watch, name=_WATCH, daemon=True).start()

@@ -9,12 +9,13 @@
 | 16-mixed   | float32    | float16 autocast  | yes              |
 | bf16-mixed | float32    | bfloat16 autocast | no               |
 
-All of them run on the CPU as well, 16-mixed included: slow there, but the same arithmetic as on a GPU.
+All of them run on the CPU as well, 16-mixed included: slow there, but the same arithmetic as on a GPU. Those in 8 bits
+are in float8.py.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial, wraps
+from functools import wraps
 from typing import Any
 
 import torch
@@ -31,6 +32,9 @@ class Precision:
     param_dtype: torch.dtype = torch.float32
     compute_dtype: torch.dtype = torch.float32
     scaler: Any = None
+
+    def check(self, device: torch.device) -> None:
+        """Raise if the device lacks this precision, or if this object is for another one."""
 
     def convert_module(self, module: nn.Module) -> nn.Module:
         """The module with its parameters in `param_dtype`."""
@@ -120,6 +124,18 @@ class MixedPrecision(Precision):
         self.scaler = torch.amp.GradScaler(self.device_type) if scaler is None and precision == "16-mixed" else scaler
         self._unscaled: set[int] = set()
         self._stepped: set[int] = set()
+
+    def check(self, device: torch.device) -> None:
+        if device.type != self.device_type:
+            raise MisconfigurationException(
+                f"`MixedPrecision({self.precision!r}, device={self.device_type!r})` does nothing on a {device.type} "
+                f"device. Pass `device={device.type!r}`, or `precision={self.precision!r}` in its place."
+            )
+        if not torch.amp.is_autocast_available(device.type):
+            raise MisconfigurationException(
+                f"`precision={self.precision!r}` needs torch's autocast, which {device.type!r} devices lack. "
+                "Use '32-true' or 'bf16-true'."
+            )
 
     def forward_context(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device_type, self.compute_dtype)
@@ -221,6 +237,13 @@ class DoublePrecision(_TruePrecision):
     def __init__(self) -> None:
         super().__init__("64-true", torch.float64)
 
+    def check(self, device: torch.device) -> None:
+        if device.type == "mps":
+            raise MisconfigurationException(
+                "`precision='64-true'` was asked for, but MPS has no 64-bit numbers. "
+                "Use '32-true', or `accelerator='cpu'`."
+            )
+
     def convert_module(self, module: nn.Module) -> nn.Module:
         return module.double()
 
@@ -237,25 +260,3 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 def _has_gradients(optimizer: Any) -> bool:
     return any(p.grad is not None for group in optimizer.param_groups for p in group["params"])
-
-
-_MAKERS: dict[str, Callable[[str], Precision]] = {
-    "32-true": lambda device: Precision(),
-    "64-true": lambda device: DoublePrecision(),
-    "16-true": lambda device: HalfPrecision("16-true"),
-    "bf16-true": lambda device: HalfPrecision("bf16-true"),
-    "16-mixed": partial(MixedPrecision, "16-mixed"),
-    "bf16-mixed": partial(MixedPrecision, "bf16-mixed"),
-}
-_SHORT = {"32": "32-true", "64": "64-true", "16": "16-mixed", "bf16": "bf16-mixed"}
-
-
-def choose_precision(precision: Precision | str | int | None, device: torch.device) -> Precision:
-    """The object behind a name such as "bf16-mixed"; 16, "16" and "bf16" mean the mixed ones."""
-    if isinstance(precision, Precision):
-        return precision
-    name = "32-true" if precision is None else str(precision)
-    name = _SHORT.get(name, name)
-    if name not in _MAKERS:
-        raise ValueError(f"There is no precision {precision!r}. {did_you_mean(name, _MAKERS)}")
-    return _MAKERS[name](device.type)

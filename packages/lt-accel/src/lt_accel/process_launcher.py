@@ -16,6 +16,7 @@ from lt_accel.script_launcher import share_threads
 from lt_accel.strategies.strategy import Strategy
 
 _GRACE_SECONDS = 3.0
+_SHORT_GRACE_SECONDS = 1.0  # where the cause is known already
 
 
 def launch_processes(strategy: Strategy, function: Callable[[], Any]) -> Any:
@@ -76,6 +77,7 @@ def _work(payload: Any, variables: dict[str, str], results: Connection, parent: 
         outcome = pickle.dumps(result if rank == 0 else None)
     except BaseException as error:
         results.send((failure_of(error, rank), b""))
+        process_group.abort()
         raise SystemExit(1) from None
     results.send((None, outcome))
 
@@ -101,7 +103,8 @@ def _collect(running: dict[Connection, Any]) -> Any:
                 failure, outcome = _silent(running, connection, ranks), b""
             if failure is not None:
                 failures.append(failure)
-                deadline = min(deadline, time.monotonic() + _GRACE_SECONDS)
+                grace = _GRACE_SECONDS if failure.is_echo else _SHORT_GRACE_SECONDS
+                deadline = min(deadline, time.monotonic() + grace)
             elif ranks[connection] == 0:
                 result = pickle.loads(outcome)  # noqa: S301, what our child packed
     if failures:

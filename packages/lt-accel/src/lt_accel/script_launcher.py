@@ -23,6 +23,7 @@ from lt_accel.strategies.strategy import Strategy
 
 _PARENT = "_LT_ACCEL_PARENT"
 _GRACE_SECONDS = 3.0
+_CLEANING_SECONDS = 2.0
 _STOPPED = (0, 128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT)  # ended well, or by a request to stop
 _START_FOLDER = os.getcwd()  # the command line means files as seen from there, wherever the script has gone since
 
@@ -71,6 +72,7 @@ def follow_parent() -> None:
             os.write(pipe, json.dumps(failure_of(error, int(os.environ["RANK"])), ensure_ascii=False).encode())
         except OSError:
             previous(kind, error, trace)
+        process_group.abort()
 
     sys.excepthook = tell
 
@@ -91,10 +93,12 @@ class _Children:
     def __init__(self) -> None:
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._pipes: dict[int, int] = {}
+        self._told: dict[int, Failure] = {}
         self._failures: list[Failure] = []
+        self._left: list[Failure] = []
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
-        self._is_ending = False
+        self._ending = threading.Event()
 
     def start(self, local_rank: int, variables: dict[str, str]) -> None:
         """Run the command line again with these variables."""
@@ -121,44 +125,66 @@ class _Children:
     def _wait(self, rank: int) -> None:
         code = self._processes[rank].wait()
         if code in _STOPPED:
+            self._left.append(ended(rank, code))
             return
         with self._lock:
-            self._failures.append(self._told(rank) or ended(rank, code))
-        time.sleep(_GRACE_SECONDS)
+            self._hear()
+            self._failures.append(self._told.get(rank) or ended(rank, code))
+        self._ending.wait(_GRACE_SECONDS)
         with self._lock:
-            if not self._is_ending:
+            if not self._ending.is_set():
                 self._kill()
-                self._print_first()
+                self._print_first(self._failures)
                 os._exit(1)
 
-    def _told(self, rank: int) -> Failure | None:
-        os.set_blocking(self._pipes[rank], False)
-        try:
-            message = os.read(self._pipes[rank], 1 << 16)
-        except BlockingIOError:
-            return None
-        return Failure(*json.loads(message)) if message else None
+    def _hear(self) -> None:
+        """Take what the children have told."""
+        for rank, pipe in self._pipes.items():
+            os.set_blocking(pipe, False)
+            try:
+                message = os.read(pipe, 1 << 16)
+            except BlockingIOError:
+                continue
+            if message:
+                self._told[rank] = Failure(*json.loads(message))
 
     def _on_exception(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        with self._lock:
+            self._ending.set()  # from here on this thread alone says what happened
         own = failure_of(error, int(os.environ["RANK"]))
         self._previous_hook(kind, error, trace)
-        time.sleep(0.3)  # the failure of a child, of which this one may be the echo, is noticed by its thread meanwhile
-        with self._lock:
-            self._is_ending = True
-            self._kill()
-            if min([own, *self._failures]) is not own:
-                self._print_first()
+        process_group.abort()
+        failures = [own, *self._failures_of_children(own)]
+        self._kill(after=_CLEANING_SECONDS)
+        if min(failures) is not own:
+            self._print_first(failures)
+
+    def _failures_of_children(self, own: Failure) -> list[Failure]:
+        """Of children that failed before: at once where this one is a cause, after a while where it is an echo."""
+        deadline = time.monotonic() + (_GRACE_SECONDS if own.is_echo else 0.3)
+        while True:
+            with self._lock:
+                self._hear()
+                known = [*self._told.values(), *(f for f in self._failures if f.rank not in self._told)]
+            over = time.monotonic() > deadline
+            if over or not all(failure.is_echo for failure in known):
+                return known or (self._left if own.is_echo else [])
+            time.sleep(0.05)
 
     def _join(self) -> None:
         for thread in self._threads:
             thread.join()
 
-    def _kill(self) -> None:
+    def _kill(self, after: float = 0.0) -> None:
+        """End the children; those that failed clean up meanwhile, else the workers of their loaders linger."""
+        deadline = time.monotonic() + after
+        while time.monotonic() < deadline and any(process.poll() is None for process in self._processes.values()):
+            time.sleep(0.02)
         for process in self._processes.values():
             process.kill()
 
-    def _print_first(self) -> None:
-        first = min(self._failures)
+    def _print_first(self, failures: list[Failure]) -> None:
+        first = min(failures)
         sys.stdout.flush()
         print(f"\nRank {first.rank} failed first:\n{first.text}", end="", file=sys.stderr, flush=True)
 

@@ -5,10 +5,17 @@ import sys
 import torch
 from lt_interfaces import MisconfigurationException
 
-from lt_accel.accelerators import Accelerator, Devices
-from lt_accel.environments import ClusterEnvironment
+from lt_accel.accelerators import Accelerator, Devices, available_accelerators
+from lt_accel.environments import ClusterEnvironment, LightningEnvironment
 from lt_accel.registry import AcceleratorRegistry, StrategyRegistry
 from lt_accel.strategies import Strategy
+
+_REFUSED = {
+    "deepspeed": "DeepSpeed, which lt does not drive. Use `strategy='fsdp'`, which shards the same with torch alone",
+    "dp": "torch's DataParallel, which is slower than one process for each device. Use `strategy='ddp'`",
+    "xla": "several TPU cores, and lt trains on one. Use `accelerator='tpu', devices=1, strategy='auto'`",
+}
+"""Names that users of other frameworks know, and what to do instead."""
 
 
 def _gpu() -> Accelerator:
@@ -37,8 +44,7 @@ def choose_accelerator(accelerator: Accelerator | str) -> Accelerator:
             f"`accelerator` must be a name such as 'cpu' or an `Accelerator`, got {accelerator!r}. Pass one of these."
         )
     if not chosen.is_available():
-        known = [AcceleratorRegistry.get(name) for name in AcceleratorRegistry.names()]
-        there = sorted({a.name() for a in known if a.is_available()})
+        there = sorted(kind.name() for kind in available_accelerators())
         kind = {"gpu": "CUDA GPU", "cuda": "CUDA GPU", "mps": "MPS GPU"}.get(asked, f"{asked!r} device")
         raise MisconfigurationException(
             f"`accelerator={asked!r}` was asked for, but this machine has no {kind}; available: {', '.join(there)}. "
@@ -73,9 +79,14 @@ def choose_strategy(
         )
     interactive = is_interactive() and not environment.creates_processes_externally
     name = strategy
+    if isinstance(name, str) and (known := _REFUSED.get(name.split("_")[0])):
+        raise MisconfigurationException(f"`strategy={name!r}` is {known}.")
     if strategy == "auto":
         alone = len(devices) == 1 and num_nodes == 1
-        name = "single_device" if alone else "ddp_fork" if interactive else "ddp"
+        if alone and not isinstance(environment, LightningEnvironment):
+            environment.validate_settings(1, 1)  # else each process of the job would train on its own, unasked
+        single = "single_xla" if devices[0].type == "xla" else "single_device"
+        name = single if alone else "ddp_fork" if interactive else "ddp"
     chosen: Strategy = StrategyRegistry.get(name) if isinstance(name, str) else name
     if interactive and chosen.start_method in ("popen", "spawn") and len(devices) > 1:
         raise MisconfigurationException(

@@ -93,10 +93,18 @@ class EqualBatches(BatchSampler):
         return self._count
 
 
-def sharded(loader: Any, num_replicas: int, rank: int, even: bool = True, as_often: bool = False) -> Any:
+def sharded(
+    loader: Any,
+    num_replicas: int,
+    rank: int,
+    even: bool = True,
+    as_often: bool = False,
+    whole_batches: bool = False,
+) -> Any:
     """The loader with this rank's share; itself if it is no DataLoader, an iterable one or sharded already.
 
     `as_often` gives all ranks equally many batches, which those need that run the forward pass together.
+    `whole_batches` deals out batches as one process would make them, batch i to rank i modulo their number.
     """
     if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
         return loader
@@ -105,17 +113,21 @@ def sharded(loader: Any, num_replicas: int, rank: int, even: bool = True, as_oft
         return loader
 
     batches = loader.batch_sampler
-    regroups = as_often and not even and type(batches) is BatchSampler and len(batches.sampler) >= num_replicas  # type: ignore[arg-type]
+    regroups = as_often and not (even or whole_batches) and type(batches) is BatchSampler
+    regroups = regroups and len(batches.sampler) >= num_replicas  # type: ignore[union-attr]
     if as_often and not even and not regroups:
         even = True
-        _tell_of_repeats(batches.sampler if type(batches) is BatchSampler else batches or loader.sampler, num_replicas)
+        if not whole_batches:
+            _tell_of_repeats(
+                batches.sampler if type(batches) is BatchSampler else batches or loader.sampler, num_replicas
+            )
     share = partial(ShardedSampler, num_replicas=num_replicas, rank=rank, even=even, seed=global_seed())
     result = copy.copy(loader)  # all its own settings and class, and no second run of its `__init__`
     settings = vars(result)
     settings["_iterator"] = None
     if batches is None:
         settings["sampler"] = share(loader.sampler)
-    elif type(batches) is BatchSampler:
+    elif type(batches) is BatchSampler and not whole_batches:
         settings["sampler"] = share(batches.sampler)
         kind = EqualBatches if regroups else BatchSampler
         settings["batch_sampler"] = kind(settings["sampler"], batches.batch_size, batches.drop_last)

@@ -6,6 +6,8 @@ from typing import Any
 from lt_interfaces import did_you_mean
 from torch import nn
 
+from lt_accel.preparation import uncompiled
+
 Filter = Mapping[str, Callable[[str, Any], bool]]
 
 
@@ -14,6 +16,7 @@ def collect(state: Mapping[str, Any], keep: Filter | None) -> dict[str, Any]:
     for key in keep or ():
         if key not in state:
             raise KeyError(f"`filter` has the key {key!r}, which `state` has not. {did_you_mean(key, state)}")
+    state = {k: uncompiled(v) for k, v in state.items()}
     plain = {k: v.state_dict() if callable(getattr(v, "state_dict", None)) else v for k, v in state.items()}
     for key, wanted in (keep or {}).items():
         plain[key] = {name: value for name, value in plain[key].items() if wanted(name, value)}
@@ -34,10 +37,11 @@ def distribute(loaded: dict[str, Any], state: MutableMapping[str, Any], strict: 
 
 def restore(target: Any, loaded: Any, strict: bool) -> Any:
     """The target with its state loaded; the loaded value if it has no state."""
+    whole, target = target, uncompiled(target)
     if isinstance(target, nn.Module):
         target.load_state_dict(loaded, strict=strict)
     elif callable(getattr(target, "load_state_dict", None)):
         target.load_state_dict(loaded)
     else:
         return loaded
-    return target
+    return whole

@@ -21,6 +21,7 @@ class FabricModule(nn.Module):
     def __init__(self, module: nn.Module, compiled: nn.Module, wrapped: Any, engine: Any) -> None:
         super().__init__()
         self.module = module
+        self.register_load_state_dict_pre_hook(_inward)  # type: ignore[no-untyped-call]
         self.__dict__.update(_compiled=compiled, _wrapped=wrapped, _engine=engine, _marked=set(_STEPS))
         run, convert = engine.bind(self, "__call__"), engine.precision.convert_output
         plain = type(engine.precision).convert_output is Precision.convert_output
@@ -86,6 +87,12 @@ class FabricModule(nn.Module):
                 handle.remove()
 
         return run
+
+
+def _inward(_: nn.Module, state_dict: dict[str, Any], prefix: str, *__: Any) -> None:
+    """What is around a set-up module loads the names that it saves, which are those of the user's module."""
+    for name in [n for n in state_dict if n.startswith(prefix)]:
+        state_dict[f"{prefix}module.{name.removeprefix(prefix)}"] = state_dict.pop(name)
 
 
 class FabricOptimizer:

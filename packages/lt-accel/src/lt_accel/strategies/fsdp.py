@@ -29,7 +29,9 @@ class FSDPStrategy(ShardedStrategy):
     `auto_wrap_policy` says which submodules are gathered as one: a set of classes, or one of torch's policies, called
     with `(module, recurse, nonwrapped_numel)`; by default the direct children. `activation_checkpointing_policy` are
     the classes whose activations are computed again in the backward pass. `device_mesh=(2, 4)` keeps 2 copies over 4
-    ranks each. `state_dict_type` is "full", one file that loads everywhere, or "sharded", a folder.
+    ranks each. `state_dict_type` is "full", one file that loads everywhere, or "sharded", a folder. While gradients are
+    accumulated, `keeps_whole_gradients=True` exchanges them once a window: faster, but each rank then has all of them,
+    and a checkpoint in the middle of a window lacks them.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class FSDPStrategy(ShardedStrategy):
         sharding_strategy: str = "FULL_SHARD",
         device_mesh: tuple[int, int] | DeviceMesh | None = None,
         state_dict_type: str = "full",
+        keeps_whole_gradients: bool = False,
         process_group_backend: str | None = None,
         timeout: Any = None,
         start_method: str = "popen",
@@ -69,6 +72,7 @@ class FSDPStrategy(ShardedStrategy):
             kwargs.setdefault("reshard_after_forward", False)
         self._given_mesh = device_mesh
         self.saves_shards = state_dict_type == "sharded"
+        self.keeps_whole_gradients = keeps_whole_gradients
         self._kwargs = kwargs
 
     def connect(
@@ -105,13 +109,29 @@ class FSDPStrategy(ShardedStrategy):
             return module  # its author did it
         for part in [m for m in module.modules() if isinstance(m, self._recomputed)]:
             part.forward = partial(checkpoint, part.forward, use_reentrant=False)
-        policy = self._mixed_precision or _mixed_precision(precision)
+        policy = self._policy(precision)
         apply = partial(fully_shard, mesh=self.device_mesh, offload_policy=self._offload, **self._kwargs)
         for unit in units(module, self._chosen):
             apply(unit, mp_policy=policy)
         # What enters the step is the user's batch, which autocast casts where it should be.
         outermost = MixedPrecisionPolicy(policy.param_dtype, policy.reduce_dtype, cast_forward_inputs=False)
         return apply(Root(module), mp_policy=outermost)  # type: ignore[return-value]
+
+    def dtypes(self, precision: Precision) -> tuple[torch.dtype, torch.dtype | None]:
+        policy = self._policy(precision)
+        computed = policy.param_dtype or precision.compute_dtype
+        return computed, policy.reduce_dtype or policy.param_dtype or precision.param_dtype
+
+    def _policy(self, precision: Precision) -> MixedPrecisionPolicy:
+        given, computed = self._mixed_precision, precision.compute_dtype
+        if given is None:
+            return _mixed_precision(precision)
+        if given.param_dtype not in (None, computed) and computed != torch.float32:
+            raise MisconfigurationException(
+                f"`mixed_precision` of the strategy computes in {given.param_dtype}, and "
+                f"`precision={precision.precision!r}` in {computed}. Leave one of them out."
+            )
+        return given
 
 
 def units(module: nn.Module, chosen: Callable[[nn.Module], list[nn.Module]]) -> list[nn.Module]:

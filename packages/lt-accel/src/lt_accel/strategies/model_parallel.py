@@ -13,6 +13,7 @@ from lt_accel.accelerators import Accelerator
 from lt_accel.environments import ClusterEnvironment
 from lt_accel.precision import Precision
 from lt_accel.strategies.sharded import ShardedStrategy
+from lt_accel.transfer import map_tensors
 
 _DATA, _TENSOR = "data_parallel", "tensor_parallel"
 
@@ -62,6 +63,16 @@ class ModelParallelStrategy(ShardedStrategy):
     @property
     def data_place(self) -> tuple[int, int]:
         return self._shape[0], self.global_rank // self._shape[1]
+
+    def all_reduce(self, data: Any, reduce_op: str = "mean", group: Any = None) -> Any:
+        """Reduced over the ranks; in a sum, those that share one part of the data count as one."""
+        reduced, alike = super().all_reduce(data, reduce_op, group), self._shape[1]
+        if group is not None or reduce_op != "sum" or alike == 1:
+            return reduced
+        return map_tensors(reduced, lambda tensor: (tensor / alike).to(tensor.dtype))
+
+    def dtypes(self, precision: Precision) -> tuple[torch.dtype, torch.dtype | None]:
+        return precision.compute_dtype, None
 
     def shard(self, module: nn.Module, precision: Precision) -> nn.Module:
         if self._parallelize is not None and self._parallelize(module, self.device_mesh) is not module:

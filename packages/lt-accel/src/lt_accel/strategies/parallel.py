@@ -25,6 +25,8 @@ class ParallelStrategy(Strategy):
     """
 
     distributed = True
+    assembly_timeout = timedelta(minutes=10)
+    """How long the ranks wait for each other at the start, when `timeout` does not count yet; set it on the object."""
 
     def __init__(
         self,
@@ -73,6 +75,7 @@ class ParallelStrategy(Strategy):
             rank=self.global_rank,
             world_size=self.world_size,
             timeout=self.timeout,
+            assembly_timeout=self.assembly_timeout,
             address=environment.main_address,
             port=environment.main_port,
         )

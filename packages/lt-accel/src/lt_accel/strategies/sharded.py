@@ -5,7 +5,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 from weakref import WeakSet
 
@@ -16,10 +16,12 @@ from lt_interfaces import MisconfigurationException
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
 
 from lt_accel.precision import Precision
 from lt_accel.seed import global_seed, seeded
 from lt_accel.strategies.parallel import ParallelStrategy
+from lt_accel.strategies.redirection import run_as_forward
 from lt_accel.transfer import map_tensors
 
 _seen: WeakSet[nn.Module] = WeakSet()  # distributed by a strategy, in whatever group that was
@@ -34,6 +36,8 @@ class ShardedStrategy(ParallelStrategy):
 
     shards_modules = True
     saves_shards = False
+    keeps_whole_gradients = False
+    """True if `no_backward_sync` leaves whole gradients on each rank, where a checkpoint does not find them."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -47,6 +51,14 @@ class ShardedStrategy(ParallelStrategy):
     def shard(self, module: nn.Module, precision: Precision) -> nn.Module:
         """Distribute the parameters; returns the module whose `forward` is to be called, `module` or one around it."""
         raise NotImplementedError
+
+    def inner(self, module: nn.Module) -> nn.Module:
+        if isinstance(module, DistributedDataParallel):
+            raise MisconfigurationException(
+                f"This module is in a `DistributedDataParallel`, which copies what `{type(self).__name__}` would share "
+                "out. Pass the module in it, `.module`, or use `strategy='ddp'`."
+            )
+        return module
 
     def wrap(self, module: nn.Module, precision: Precision) -> "Wrapped":
         if module not in self._wrapped:
@@ -90,7 +102,7 @@ class ShardedStrategy(ParallelStrategy):
             wrapped.set_gradient_sync(True)
 
     def no_backward_sync(self, wrapped: Any) -> AbstractContextManager[Any]:
-        return self._unsynchronised(wrapped)
+        return self._unsynchronised(wrapped) if self.keeps_whole_gradients else nullcontext()
 
     def clip_norm(self, parameters: list[Any], max_norm: float, norm_type: float, error_if_nonfinite: bool) -> Tensor:
         alike: dict[Any, list[Any]] = {}
@@ -159,22 +171,7 @@ class Wrapped:
             return root(function, *args, **kwargs)
         if not isinstance(root, FSDPModule):
             return function(*args, **kwargs)
-        before = vars(root).get("forward")
-
-        def forward(*args: Any, **kwargs: Any) -> Any:
-            restore()
-            return function(*args, **kwargs)
-
-        def restore() -> None:
-            vars(root).pop("forward", None)
-            if before is not None:
-                vars(root)["forward"] = before
-
-        vars(root)["forward"] = forward
-        try:
-            return root(*args, **kwargs)
-        finally:
-            restore()
+        return run_as_forward(root, root, function, args, kwargs)
 
     def set_gradient_sync(self, enabled: bool) -> None:
         """Whether backward passes share their gradients."""

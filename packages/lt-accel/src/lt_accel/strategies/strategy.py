@@ -23,6 +23,8 @@ class Strategy:
     shards_modules: ClassVar[bool] = False
     """True if each rank has a part of the module: then forward passes are shared in evaluation, too."""
     device_mesh: Any = None
+    checkpoint_io = lt_checkpoint.CheckpointIO()
+    """Where checkpoints go."""
     start_method: str = "none"
     accelerator: Accelerator | None = None
     environment: ClusterEnvironment | None = None
@@ -71,6 +73,10 @@ class Strategy:
         if self.accelerator is not None:
             self.accelerator.teardown()
 
+    def inner(self, module: nn.Module) -> nn.Module:
+        """The user's module in one that somebody else has wrapped, if this strategy can use the wrapper."""
+        return module
+
     def wrap(self, module: nn.Module, precision: Precision) -> Any:
         """An object whose `run(function, *args)` shares the gradients of a method; None if there are none to share."""
         return None
@@ -91,6 +97,13 @@ class Strategy:
 
     def before_step(self) -> None:
         """Called when they are there, before an optimizer steps."""
+
+    def after_step(self, optimizer: Any) -> None:
+        """Called when it has stepped, or left the step out."""
+
+    def dtypes(self, precision: Precision) -> tuple[torch.dtype, torch.dtype | None]:
+        """What is computed in and what gradients are reduced in; None if the module itself says that."""
+        return precision.compute_dtype, precision.param_dtype
 
     def no_backward_sync(self, wrapped: Any) -> AbstractContextManager[Any]:
         """Gradients inside stay on this rank; `wrapped` is what `wrap` returned."""
@@ -116,7 +129,7 @@ class Strategy:
         error: BaseException | None = None
         if self.is_global_zero:
             try:
-                lt_checkpoint.save(state, path)
+                self.checkpoint_io.save_checkpoint(state, path)
             except Exception as raised:
                 error = raised
         told = self.broadcast(None if error is None else f"{type(error).__name__}: {error}")
@@ -127,5 +140,5 @@ class Strategy:
 
     def load_checkpoint(self, path: Any) -> dict[str, Any]:
         """Read, on every rank."""
-        state: dict[str, Any] = lt_checkpoint.load(path)
+        state: dict[str, Any] = self.checkpoint_io.load_checkpoint(path)
         return state
