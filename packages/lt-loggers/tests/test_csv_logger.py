@@ -233,3 +233,36 @@ def test_other_ranks_write_nothing_and_know_no_version(tmp_path, monkeypatch):
 def test_rows_must_be_written_at_least_one_by_one(tmp_path):
     with pytest.raises(ValueError, match="`flush_logs_every_n_steps` must be at least 1, got 0"):
         CSVLogger(tmp_path, flush_logs_every_n_steps=0)
+
+
+def test_a_disk_that_is_full_for_a_while_costs_neither_the_run_nor_a_row(tmp_path):
+    code = f"""
+import resource, warnings
+from lt_loggers import CSVLogger
+logger = CSVLogger({str(tmp_path)!r}, flush_logs_every_n_steps=1)
+resource.setrlimit(resource.RLIMIT_FSIZE, (40, resource.RLIM_INFINITY))
+for step in range(50):
+    logger.log_metrics({{"loss": step / 8}}, step)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+logger.finalize("success")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.count("could not be written") == 1
+    with open(tmp_path / "lightning_logs/version_0/metrics.csv") as file:
+        assert [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(file)] == [
+            (step, step / 8) for step in range(50)
+        ]
+
+
+def test_rows_that_can_never_be_written_are_counted(tmp_path):
+    logger = CSVLogger(tmp_path)
+    logger.log_metrics({"loss": 1.0}, 0)
+    logger.experiment.flush()
+    path = Path(logger.log_dir) / "metrics.csv"
+    path.unlink()
+    path.mkdir()
+    logger.log_metrics({"loss": 2.0}, 1)
+    with pytest.warns(UserWarning, match=r"metrics.csv'( could not be written: .*| and are lost)\.") as told:
+        logger.finalize("success")
+    assert str(told[1].message).startswith("1 rows could not be written")
+    path.rmdir()

@@ -4,6 +4,7 @@ import pickle
 import re
 import subprocess
 import sys
+import warnings
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -82,9 +83,9 @@ def test_train_and_validation_share_a_chart_and_the_best_point_is_marked(tmp_pat
     logger.finalize("success")
     page = page_of(logger)
     lines = [line for line in page.of("path", "line") if "data-label" in line]
-    assert [line["data-label"] for line in lines] == ["train", "validation", "validation", "Adam"]
+    assert [line["data-label"] for line in lines] == ["train", "validation", "validation", "Adam", "steps_per_sec"]
     assert lines[1]["data-points"] == "40:0.9 80:0.5 120:0.25 160:0.4"
-    assert len(page.of("svg")) == 3
+    assert len(page.of("svg")) == 4
     assert {"best 0.25 at step 120", "best 0.75 at step 120", "step 120, epoch 2", "finished"} <= set(page.text)
     assert any("160 steps · 4 epochs" in part for part in page.text)
 
@@ -212,3 +213,42 @@ def test_other_ranks_write_nothing_and_a_copy_starts_anew(tmp_path, monkeypatch)
     logger.after_save_checkpoint(SimpleNamespace())
     logger.finalize("success")
     assert not (tmp_path / "one").exists()
+
+
+def test_warnings_are_shown_counted_and_still_go_where_they_went(tmp_path):
+    logger = trained(tmp_path)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        logger.experiment._warnings.start()
+        for _ in range(3):
+            warnings.warn(f"few workers {HOSTILE}", stacklevel=1)
+    assert len(seen) == 3
+    logger.finalize("success")
+    page = page_of(logger)
+    assert (page.open, page.wrong) == ([], [])
+    assert any("3 warnings" in part for part in page.text)
+    at = page.text.index("Warnings")
+    assert page.text[at + 1].startswith("UserWarning: few workers <script>")
+    assert re.fullmatch(r"tests/test_html_logger\.py:\d+", page.text[at + 2])
+    assert page.text[at + 3] == "3 times"
+
+
+def test_after_the_run_warnings_are_none_of_its_business(tmp_path):
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+        logger = trained(tmp_path)
+        assert warnings.showwarning is not shown
+        logger.finalize("success")
+        assert warnings.showwarning is shown
+
+
+def test_a_run_that_goes_on_keeps_its_warnings_and_speeds(tmp_path):
+    first = trained(tmp_path, version=0)
+    first.experiment.run.warnings[("UserWarning: old", "a.py:1")] = 2
+    first.finalize("success")
+    speeds = first.experiment.run.speed.columns(9)
+    again = HTMLLogger(tmp_path, version=0)
+    assert again.experiment.run.warnings == {("UserWarning: old", "a.py:1"): 2}
+    assert again.experiment.run.speed.columns(9) == speeds
+    assert [column.step for column in speeds] == [50, 90, 130, 160]
+    assert min(column.mean for column in speeds) > 0

@@ -19,6 +19,7 @@ from lt_loggers.report.naming import Section, is_less_better, place
         ("lr-AdamW/pg1", "learning rate", "AdamW/pg1"),
         ("lr-SGD-momentum", "momentum", "SGD"),
         ("lr", "learning rate", "lr"),
+        ("validate/device/samples_per_sec", "device/samples_per_sec", "validation"),
     ],
 )
 def test_a_name_tells_its_chart_and_its_label(name, chart, label):
@@ -32,6 +33,9 @@ def test_a_name_tells_its_chart_and_its_label(name, chart, label):
         ("sentiment", Section.METRICS),
         ("tokens_per_sec", Section.SPEED),
         ("step_time", Section.SPEED),
+        ("train/device/samples_per_sec", Section.SPEED),
+        ("train/samples", Section.DEVICE),
+        ("validate/time", Section.DEVICE),
         ("DeviceStatsMonitor.on_train_batch_end/active.all.peak", Section.DEVICE),
         ("gpu_0/memory", Section.DEVICE),
     ],

@@ -141,3 +141,27 @@ def test_arguments_of_the_writer_are_checked_when_the_logger_is_made(tmp_path):
         TensorBoardLogger(tmp_path, flush_sec=3)
     with pytest.raises(ValueError, match="`filename_suffix` must be part of a file's name"):
         TensorBoardLogger(tmp_path, filename_suffix="/../x")
+
+
+def test_a_figure_reads_back_as_an_image(tmp_path):
+    figures = pytest.importorskip("matplotlib.figure")
+    logger = TensorBoardLogger(tmp_path)
+    logger.experiment.add_figure("figure", figures.Figure(), 4)
+    logger.finalize("success")
+    (image,) = events_of(logger.log_dir).Images("figure")
+    assert (image.step, image.width > 0) == (4, True)
+
+
+def test_texts_images_and_histograms_read_back(tmp_path):
+    logger = TensorBoardLogger(tmp_path)
+    logger.experiment.add_text("said", "hello", 1)
+    logger.experiment.add_histogram("weights", torch.arange(10.0), 2)
+    logger.experiment.add_image("image", torch.zeros(3, 4, 5), 3)
+    kinds = {"images": ["image"], "histograms": ["weights"], "tensors": ["said/text_summary"]}
+    logger.finalize("success")
+    events = events_of(logger.log_dir)
+    assert {kind: events.Tags()[kind] for kind in kinds} == kinds
+    assert events.Histograms("weights")[0].histogram_value.num == 10
+    image = events.Images("image")[0]
+    assert (image.step, image.height, image.width) == (3, 4, 5)
+    assert events.Tensors("said/text_summary")[0].tensor_proto.string_val == [b"hello"]

@@ -44,7 +44,7 @@ class CSVLogger(Logger):
 
     def _open(self) -> MetricsFile:
         file = MetricsFile(self._run.make() / "metrics.csv", self._max_rows)
-        close_with(self, file.flush)
+        close_with(self, file.close)
         return file
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
@@ -68,4 +68,4 @@ class CSVLogger(Logger):
     def finalize(self, status: str) -> None:
         """Write all buffered rows."""
         if self._experiment is not None:
-            self._experiment.flush()
+            self._experiment.close()

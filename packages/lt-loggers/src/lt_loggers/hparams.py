@@ -10,9 +10,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
+from lt_interfaces.masking import MASK, is_secret, without_url_user
 
 from lt_loggers.atomic_file import replacing
-from lt_loggers.masking import MASK, is_secret, without_url_user
 
 MAX_BYTES = 1_000_000
 
@@ -20,8 +20,8 @@ MAX_BYTES = 1_000_000
 def plain_hparams(params: Any) -> dict[str, Any]:
     """The hyperparameters as YAML can hold them, secrets as `***`; other objects become their name or text.
 
-    A secret is text under a key such as `api_key` or `auth_token`, a `SecretStr`, or the user part of a URL. Numbers
-    are never secrets: `max_tokens=512` stays.
+    Secrets are those of `lt_interfaces.masking`: text under a key such as `api_key` or `auth_token`, a `SecretStr`,
+    the user part of a URL. Numbers are never secrets: `max_tokens=512` stays.
     """
     result = {} if params is None else _plain(params)
     if not isinstance(result, dict):

@@ -16,7 +16,7 @@ from lt_loggers.run_directory import RunDirectory, StrPath
 
 
 class HTMLLogger(Logger):
-    """Writes `report.html` and `hparams.yaml` into `save_dir/name/version_N`: curves, values, checkpoints, environment.
+    """Writes `report.html` and `hparams.yaml` into `save_dir/name/version_N`: the run on one page.
 
     The page is one file that needs no server and fetches nothing. It is written anew as the run goes on, at most every
     few seconds, and at `finalize`; `experiment.write()` does it now. A run that goes on in its folder shows what a

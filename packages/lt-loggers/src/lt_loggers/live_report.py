@@ -13,6 +13,7 @@ from lt_loggers.atomic_file import replacing
 from lt_loggers.report.environment import accelerator, environment
 from lt_loggers.report.run import MAX_CHECKPOINTS, Run, read_run
 from lt_loggers.report.run_report import run_report
+from lt_loggers.shown_warnings import ShownWarnings
 
 AFTER_EPOCH_SECONDS = 5.0
 ANYWAY_SECONDS = 30.0
@@ -37,16 +38,36 @@ class LiveReport:
         self._seconds_before, self._began = self.run.seconds, time.monotonic()
         self._epoch_shown: int | None = None
         self._due, self._has_warned = -math.inf, False
+        self._marked: tuple[int, float] | None = None
+        self._warnings = ShownWarnings(self.run.warnings)
+        self._warnings.start()
 
     def add(self, row: Mapping[str, float], step: int | None = None) -> None:
         """Take one record; without `step` it follows the last one."""
         records = self.run.records
         if step is None:
             step = records.last_step + 1 if records.curves else 0
+        epoch = records.epoch
         records.add(row, step)
-        self.run.status = "running"
-        if time.monotonic() >= self._due:
+        if self.run.status != "running":
+            self.run.status, self._marked = "running", None
+            self._warnings.start()
+        now = time.monotonic()
+        if self._marked is None:
+            self._marked = (step, now)
+        elif records.epoch != epoch or now >= self._marked[1] + ANYWAY_SECONDS:
+            self._mark(step, now)
+        if now >= self._due:
             self.save()
+
+    def _mark(self, step: int, now: float) -> None:
+        """Note how fast the steps since the last mark were, all that happened between them included."""
+        before, then = self._marked or (step, now)
+        if step > before and now > then:
+            if step <= self.run.speed.last.step:  # of steps that are done again
+                self.run.speed = self.run.speed.before(step)
+            self.run.speed.add(step, (step - before) / (now - then))
+            self._marked = (step, now)
 
     def set_checkpoints(self, key: str, saved: Sequence[Saved], directions: Mapping[str, str]) -> None:
         """Take what one callback keeps now."""
@@ -78,11 +99,15 @@ class LiveReport:
 
     def finish(self, status: str) -> None:
         """Write the page as the run ended, if anything was logged."""
+        self._warnings.stop()
+        if self.run.status == "running":
+            self._mark(self.run.records.last_step, time.monotonic())
         if self.run.records.curves:
             self.run.status = "finished" if status == "success" else status
             self.write()
 
     def close(self) -> None:
         """Write the page of a run that never said how it ended."""
+        self._warnings.stop()
         if self.run.status == "running":
             self.finish("ended")

@@ -1,11 +1,15 @@
 """`metrics.csv`: rows kept in memory for a moment and appended; what is in the file is never lost."""
 
 import csv
+import errno
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 from typing import Any
+
+from lt_interfaces import rank_zero_warn
 
 from lt_loggers.atomic_file import replacing
 
@@ -16,7 +20,7 @@ class MetricsFile:
     """Appends one row per record; at most one second or `max_rows` of them are in memory while records come in.
 
     An existing file is continued, whoever wrote it. A column that is new there costs one rewrite of the file, put in
-    place whole.
+    place whole. While the disk is full or gone, rows wait in memory, and that is said once.
     """
 
     def __init__(self, path: Path, max_rows: int) -> None:
@@ -26,6 +30,7 @@ class MetricsFile:
         self._columns, self._unterminated = _header(path)
         self._last_step: int | None = None
         self._flushed = 0.0
+        self._is_failing = False
 
     def append(self, row: dict[str, Any], step: int | None = None) -> None:
         """Take one row, which is kept and not copied; without `step` it follows the last one in the file."""
@@ -33,7 +38,7 @@ class MetricsFile:
             step = self._latest_step() + 1
         row["step"] = self._last_step = step
         self._rows.append(row)
-        if len(self._rows) >= self._max_rows:
+        if len(self._rows) >= self._max_rows and not self._is_failing:
             self.flush()
         else:
             self.save()
@@ -47,20 +52,35 @@ class MetricsFile:
         """Write all rows to the file now, in one append."""
         if not self._rows:
             return
+        self._flushed = monotonic()
+        try:
+            self._write()
+            self._is_failing = False
+        except OSError as error:
+            if not self._is_failing:
+                rank_zero_warn(f"{str(self.path)!r} could not be written: {error}. Make room; rows wait in memory.")
+            self._is_failing = True
+
+    def close(self) -> None:
+        """Write all rows to the file; say how many that did not work for."""
+        self.flush()
+        if self._rows:
+            rank_zero_warn(f"{len(self._rows)} rows could not be written to {str(self.path)!r} and are lost.")
+
+    def _write(self) -> None:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         new = sorted({column for row in self._rows for column in row}.difference(self._columns))
         if new and self._columns:
             self._widen(new)
         elif new:
-            self._columns = new
             writer.writerow(new)
-        writer.writerows([row.get(column, "") for column in self._columns] for row in self._rows)
-        with open(self.path, "ab") as file:
-            file.write(("\n" if self._unterminated else "").encode() + text.getvalue().encode())
+        columns = self._columns or new
+        writer.writerows([row.get(column, "") for column in columns] for row in self._rows)
+        _append(self.path, ("\n" if self._unterminated else "").encode() + text.getvalue().encode())
+        self._columns = columns
         self._rows = []
         self._unterminated = False
-        self._flushed = monotonic()
 
     def _widen(self, new: list[str]) -> None:
         width = len(self._columns) + len(new)
@@ -78,6 +98,18 @@ class MetricsFile:
             steps = () if at is None else (row[at] for row in _read(self.path) if at < len(row))
             self._last_step = max((int(step) for step in steps if step.isdecimal()), default=-1)
         return self._last_step
+
+
+def _append(path: Path, data: bytes) -> None:
+    """Append all of it or nothing."""
+    with open(path, "ab", buffering=0) as file:
+        size = file.seek(0, io.SEEK_END)
+        try:
+            if file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            file.truncate(size)
+            raise
 
 
 def _read(path: Path) -> Iterator[list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -17,7 +18,8 @@ StrPath = str | os.PathLike[str]
 class RunDirectory:
     """The folder `save_dir/name/version[/sub_dir]`; `name`, `version` and `sub_dir` cannot lead out of `save_dir`.
 
-    `version=None` takes the number after the highest existing one, an int N means `version_N`, a string itself.
+    `version=None` takes what `choose()` says, by default the number after the highest existing one; an int N means
+    `version_N`, a string itself.
     """
 
     def __init__(
@@ -27,11 +29,13 @@ class RunDirectory:
         name: str | None,
         version: int | str | None,
         sub_dir: StrPath | None = None,
+        choose: Callable[[], int | str] | None = None,
     ) -> None:
         self.save_dir = _local_folder(save_dir, root_dir)
         self.name = name or ""
         self.root_dir = os.path.join(self.save_dir, self.name) if self.name else self.save_dir
         self._version = _checked_version(version)
+        self._choose = choose or self._take_version
         self._sub_dir = os.fspath(sub_dir or "")
         self._hparams: dict[str, Any] = {}
         folder = _folder(self._version) if self._version is not None else ""
@@ -44,7 +48,7 @@ class RunDirectory:
     def version(self) -> int | str | None:
         """The version; if none was given, rank zero takes one now and other ranks get None."""
         if self._version is None:
-            self._version = rank_zero_only(self._take_version)()
+            self._version = rank_zero_only(self._choose)()
         return self._version
 
     @property

@@ -18,6 +18,7 @@ from lt_loggers.run_directory import RunDirectory, StrPath
 
 WRITER_ARGUMENTS = ("comment", "filename_suffix", "flush_secs", "max_queue", "purge_step")
 FLUSH_SECONDS = 1.0
+MAX_QUEUE = 1000  # with the writer's own 10, training waits for its thread: 250 us a record instead of 14
 
 
 class TensorBoardLogger(Logger):
@@ -53,7 +54,7 @@ class TensorBoardLogger(Logger):
         self._log_graph = log_graph
         self._default_hp_metric = default_hp_metric
         self._names = Names(prefix, printable)
-        self._kwargs = kwargs
+        self._kwargs = {"max_queue": MAX_QUEUE, **kwargs}
         self._last_step = -1
         self._flushed = 0.0
 

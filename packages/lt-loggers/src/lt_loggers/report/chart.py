@@ -12,7 +12,7 @@ from lt_loggers.report.curve import Column, Curve, Point
 from lt_loggers.report.ticks import linear_ticks, log_texts, log_ticks, tick_texts, whole_ticks
 
 WIDTH, TOP, HEIGHT, RIGHT = 600, 10, 216, 16
-ROW = 19  # of labels below the axis
+ROW = 22  # of labels below the axis
 COLORS = 7
 DOTTED_UP_TO = 48  # points of a curve that are few enough to be shown one by one
 

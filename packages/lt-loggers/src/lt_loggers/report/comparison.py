@@ -27,7 +27,7 @@ def _key(number: int, label: str) -> str:
 
 def _metrics(runs: Sequence[Run]) -> list[str]:
     """Names of all metrics: by section, losses first, of validation first, else as they first appear."""
-    names = dict.fromkeys(name for run in runs for name in run.records.curves)
+    names = dict.fromkeys(name for run in runs for name in run.curves)
     order, places = list(Section), {name: place(name) for name in names}
     return sorted(
         names,
@@ -44,18 +44,18 @@ def _charts(runs: Sequence[Run], labels: Sequence[str]) -> str:
     axis = Axis(first=min(steps, default=0), last=max(steps, default=0))
     if axis.first < 0.2 * axis.last:
         axis.first = 0
-    columns = columns_for(sum(len(run.records.curves) for run in runs))
+    columns = columns_for(sum(len(run.curves) for run in runs))
     figures: list[tuple[Section, str]] = []
     for name in _metrics(runs):
         lines = []
         for number, (run, label) in enumerate(zip(runs, labels, strict=True)):
-            curve = run.records.curves.get(name)
+            curve = run.curves.get(name)
             if curve is not None:
                 best = run.best(name, curve) if place(name).stage == "validation" else None
                 drawn = drawn_columns(curve, place(name), columns)
                 lines.append(Line(label=label, curve=curve, color=number, best=best, columns=drawn))
         if any(len(line.columns) > 1 for line in lines) and len(figures) < MAX_CHARTS:
-            chart = figure(name, lines, axis, len(figures), has_legend=len(runs) <= LEGEND_UP_TO)
+            chart = figure(name, lines, axis, len(figures), has_legend=len(runs) <= LEGEND_UP_TO, tells_best=False)
             figures.append((place(name).section, chart))
     return grid(figures)
 
@@ -69,7 +69,7 @@ def _overview(runs: Sequence[Run], labels: Sequence[str]) -> str:
         cells = [_key(number, label), text(run.status), duration(run.seconds) if run.seconds else ""]
         cells.append(f"{run.records.top_step:,}")
         for name in names:
-            curve = run.records.curves.get(name)
+            curve = run.curves.get(name)
             point = (run.best(name, curve) or curve.last) if curve else None
             cells.append(f'<td class="best">{point_text(point)}</td>' if winners[name] is run else point_text(point))
         rows.append(cells)
@@ -78,7 +78,7 @@ def _overview(runs: Sequence[Run], labels: Sequence[str]) -> str:
 
 
 def _winner(runs: Sequence[Run], name: str) -> Run | None:
-    having = [(run.best(name, run.records.curves[name]), run) for run in runs if name in run.records.curves]
+    having = [(run.best(name, run.curves[name]), run) for run in runs if name in run.curves]
     points = [(best.value, run) for best, run in having if best]
     if len(points) < 2:
         return None

@@ -7,7 +7,9 @@ import shlex
 import sys
 from pathlib import Path
 
-from lt_loggers.masking import MASK, masked_command
+from lt_interfaces.masking import MASK
+
+from lt_loggers.masking import masked_command
 
 
 def environment() -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 STAGES = {
     "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
-    "eval": "validation", "test": "test",
+    "validate": "validation", "eval": "validation", "test": "test",
 }  # fmt: skip
 LESS_IS_BETTER = re.compile(
     r"loss|err(or)?|r?mse|mae|mape|nll|ppl|perplexity|[wc]er|fid|b?ce|kl|crossentropy|misclassified"
@@ -19,6 +19,7 @@ MORE_IS_BETTER = re.compile(
 )
 _RATE = re.compile(r"(?:lr|learning_rate)(?:[-_/](.+?))??(-momentum|-weight_decay)?", re.IGNORECASE)
 _SPEED = re.compile(r"throughput|per_sec|/s$|_s$|seconds|(?<![a-z])(time|mfu)(?![a-z])|flops", re.IGNORECASE)
+_COUNT = re.compile(r"(train|validate|test|predict)[-/_.](batches|samples|lengths|time)")
 _DEVICE = re.compile(r"devicestats|memory|(?<![a-z])(gpu|cpu|cuda|ram)(?![a-z])", re.IGNORECASE)
 
 
@@ -28,7 +29,7 @@ class Section(StrEnum):
     METRICS = "Metrics"
     RATES = "Learning rate"
     SPEED = "Speed"
-    DEVICE = "Device"
+    DEVICE = "Device and counts"
 
 
 class Place(NamedTuple):
@@ -66,6 +67,6 @@ def is_less_better(name: str) -> bool | None:
 
 
 def _section(name: str, stage: str | None) -> Section:
-    if _DEVICE.search(name):
+    if _DEVICE.search(name) or _COUNT.fullmatch(name):
         return Section.DEVICE
     return Section.SPEED if _SPEED.search(name) and is_less_better(name) is None else Section.METRICS

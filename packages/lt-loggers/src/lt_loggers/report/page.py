@@ -42,11 +42,13 @@ def tile(title: str, value: str, below: str) -> str:
     return f'<div class="tile"><span>{title}</span><b>{value}</b><span>{below}</span></div>'
 
 
-def figure(title: str, lines: Sequence[Line], axis: Axis, key: int, has_legend: bool = True) -> str:
+def figure(
+    title: str, lines: Sequence[Line], axis: Axis, key: int, has_legend: bool = True, tells_best: bool = True
+) -> str:
     """A chart with its legend and, where it helps, the switch to a logarithmic scale."""
     shown = lines if has_legend else ()
     items = [f'<li><i class="{line.style}"></i>{text(line.label)}</li>' for line in shown if line.label != title]
-    for line in shown:
+    for line in shown if tells_best else ():
         if line.best:
             best = f"best {number_text(line.best.value)} at step {line.best.step:,}"
             items.append(f'<li><i class="ring {line.style}"></i>{best}</li>')

@@ -16,7 +16,8 @@ from lt_loggers.report.naming import is_less_better
 from lt_loggers.report.records import Records
 
 FACTS = ("status", "started", "updated", "seconds", "environment", "checkpoints", "directions")
-MAX_CHECKPOINTS = 50
+SPEED = "steps_per_sec"
+MAX_CHECKPOINTS, MAX_SPEEDS = 50, 200
 _CARRIED = re.compile(r'<script type="application/json" id="run">(.*?)</script>', re.DOTALL)
 
 
@@ -33,13 +34,20 @@ class Run:
     environment: dict[str, str] = field(default_factory=dict)
     checkpoints: list[tuple[str, str, float | None, str]] = field(default_factory=list)
     directions: dict[str, str] = field(default_factory=dict)
+    warnings: dict[tuple[str, str], int] = field(default_factory=dict)
     hparams: dict[str, Any] = field(default_factory=dict)
     records: Records = field(default_factory=Records)
+    speed: Curve = field(default_factory=Curve)
 
     @property
     def title(self) -> str:
         """Name and version."""
         return " / ".join(filter(None, (self.name, self.version)))
+
+    @property
+    def curves(self) -> dict[str, Curve]:
+        """The metrics, and how fast the run went unless one of them has that name."""
+        return {**({SPEED: self.speed} if self.speed.count else {}), **self.records.curves}
 
     def best(self, name: str, curve: Curve) -> Point | None:
         """The best point of a metric, as the checkpoints or else its name tell what is better."""
@@ -56,6 +64,8 @@ class Run:
     def facts(self) -> str:
         """What the page carries along, as JSON that is inert within HTML."""
         facts = {name: getattr(self, name) for name in FACTS}
+        facts["warnings"] = [(*key, count) for key, count in self.warnings.items()]
+        facts["speed"] = [(column.step, column.mean) for column in self.speed.columns(MAX_SPEEDS)]
         return json.dumps(facts).replace("<", "\\u003c").replace("&", "\\u0026")
 
 
@@ -87,6 +97,9 @@ def _take_facts(run: Run, page: str) -> None:
         (str(file), str(monitor), None if score is None else float(score), str(role))
         for file, monitor, score, role in facts.get("checkpoints", [])
     ]
+    run.warnings = {(str(said), str(place)): int(count) for said, place, count in facts.get("warnings", [])}
+    for step, rate in facts.get("speed", []):
+        run.speed.add(int(step), float(rate))
 
 
 def _seconds(value: Any) -> float | None:

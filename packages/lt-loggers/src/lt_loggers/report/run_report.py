@@ -24,7 +24,10 @@ def run_report(run: Run, is_live: bool = False) -> str:
     return document(run.title, body, run.facts(), is_live)
 
 
-FOOTER = "<footer>Shaded bands span the extremes of what one point stands for; the line is its mean.</footer>"
+FOOTER = (
+    "<footer>A ring marks the best value. Shaded bands span the extremes of what one point stands for; the line is its "
+    "mean.</footer>"
+)
 
 
 def columns_for(curves: int) -> int:
@@ -39,10 +42,10 @@ def drawn_columns(curve: Curve, where: Place, at_most: int) -> list[Column]:
 
 
 def grid(figures: Sequence[tuple[Section, str]]) -> str:
-    """All charts side by side; those of the device are folded away."""
+    """All charts side by side; those of the device and mere counts are folded away."""
     shown = "".join(drawn for section, drawn in figures if section is not Section.DEVICE)
     folded = "".join(drawn for section, drawn in figures if section is Section.DEVICE)
-    device = f'<details><summary><h2>Device</h2></summary><div class="charts">{folded}</div></details>'
+    device = f'<details><summary><h2>{Section.DEVICE}</h2></summary><div class="charts">{folded}</div></details>'
     return f'<h2>Curves</h2><div class="charts">{shown}</div>{device if folded else ""}' if figures else ""
 
 
@@ -55,6 +58,7 @@ def _head(run: Run) -> str:
         f"{epochs:,} epochs" if epochs else "",
         f"started {moment(run.started)}" if run.started else "",
         f"updated {moment(run.updated)}" if run.updated and run.status == "running" else "",
+        _counted(sum(run.warnings.values()), "warning"),
     ]
     status = f'<span class="status {text(run.status)}">{text(run.status)}</span>' if run.status else ""
     return f"<h1>{text(run.title)}{status}</h1><p>{' · '.join(filter(None, facts))}</p>"
@@ -63,7 +67,7 @@ def _head(run: Run) -> str:
 def _tiles(run: Run) -> str:
     tiles = []
     for name, where in _in_order(run):
-        curve = run.records.curves[name]
+        curve = run.curves[name]
         best, stage = run.best(name, curve), where.stage
         if best and (stage == "validation" or name in run.directions):
             epoch = run.epoch_of(best.step)
@@ -77,7 +81,7 @@ def _tiles(run: Run) -> str:
 def _by_chart(run: Run) -> Charts:
     """The metrics of each chart, losses first within their section."""
     charts: Charts = {}
-    for name in run.records.curves:
+    for name in run.curves:
         where = place(name)
         charts.setdefault((where.section, where.chart), []).append((name, where))
     for members in charts.values():
@@ -94,7 +98,7 @@ def _charts(run: Run) -> str:
     axis = Axis(first=run.records.first_step or 0, last=run.records.top_step, epochs=run.records.epochs())
     if axis.first < 0.2 * axis.last:
         axis.first = 0
-    columns = columns_for(len(run.records.curves))
+    columns = columns_for(len(run.curves))
     figures: list[tuple[Section, str]] = []
     for (section, chart), members in _by_chart(run).items():
         lines = _lines(run, members, columns)
@@ -109,7 +113,7 @@ def _lines(run: Run, members: Sequence[tuple[str, Place]], columns: int) -> list
     labels = {where.label for _, where in members}
     lines: list[Line] = []
     for name, where in members:
-        curve = run.records.curves[name]
+        curve = run.curves[name]
         is_faint = where.label.replace("(step)", "(epoch)") in labels - {where.label}
         taken = {line.color for line in lines if not line.is_faint}
         color = STAGE_COLORS.get(where.stage or "")
@@ -123,22 +127,31 @@ def _lines(run: Run, members: Sequence[tuple[str, Place]], columns: int) -> list
 
 
 def _tables(run: Run) -> str:
-    finals = []
-    for name, _ in _in_order(run)[:MAX_ROWS]:
-        curve = run.records.curves[name]
+    finals: list[list[str]] = []
+    folded: list[list[str]] = []
+    for name, where in _in_order(run)[:MAX_ROWS]:
+        curve = run.curves[name]
         best = run.best(name, curve) if curve.count > 1 else None
         cells = [text(name), point_text(curve.last)]
         for point in (curve.least, curve.greatest) if curve.least.value <= curve.greatest.value else (None, None):
             cells.append(f'<td class="best">{point_text(point)}</td>' if best and point is best else point_text(point))
-        finals.append(cells)
-    values = table(("metric", "last", "lowest", "highest"), finals, "numbers") if finals else ""
+        (folded if where.section is Section.DEVICE else finals).append(cells)
+    header = ("metric", "last", "lowest", "highest")
+    values = table(header, finals, "numbers") if finals else ""
+    if folded:
+        values += f"<details><summary>{Section.DEVICE}</summary>{table(header, folded, 'numbers')}</details>"
     saved = [
         [text(file), f"{text(monitor)} {number_text(score)}" if score is not None else "", text(role)]
         for file, monitor, score, role in run.checkpoints
     ]
+    warned = [
+        [f"{text(said)}<br><small>{text(place)}</small>", _counted(count, "time")]
+        for (said, place), count in run.warnings.items()
+    ]
     left = [
         card("Values <small>at step</small>", values),
         card("Checkpoints", table((), saved, "files") if saved else ""),
+        card("Warnings", table((), warned, "files") if warned else ""),
     ]
     right = [
         card("Hyperparameters", _pairs(flatten(run.hparams))),
@@ -146,6 +159,10 @@ def _tables(run: Run) -> str:
     ]
     columns = (f"<div>{''.join(cards)}</div>" for cards in (left, right))
     return f'<h2>Details</h2><div class="details">{"".join(columns)}</div>'
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'s' * (count != 1)}" if count else ""
 
 
 def _pairs(facts: Mapping[str, object]) -> str:
