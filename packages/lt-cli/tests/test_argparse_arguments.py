@@ -94,6 +94,16 @@ def test_the_literal_decides_between_int_and_float(count, fraction):
     assert (type(found[1]), found[1]) == (float, fraction)
 
 
+def test_none_is_a_value_where_the_type_says_so():
+    class Often:
+        def __init__(self, every: int | None = 1, size: Optional[float] = 0.5, thing: Thing | int | None = 2) -> None:  # noqa: UP045
+            pass
+
+    assert vars(parse(cls=Often)) == {"every": 1, "size": 0.5, "thing": 2}
+    given = parse("--every", "none", "--size", "null", "--thing", "None", cls=Often)
+    assert vars(given) == {"every": None, "size": None, "thing": None}
+
+
 def test_what_fits_no_type_is_refused(capsys):
     with pytest.raises(SystemExit):
         parse("--limit", "many")

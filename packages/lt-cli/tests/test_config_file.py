@@ -1,4 +1,8 @@
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from lt_cli.config_file import MAX_BYTES, read_config
 from lt_cli.failures import UsageError
 
@@ -72,6 +76,62 @@ def test_depth_is_bounded(tmp_path, text):
 )
 def test_what_is_no_plain_settings_file_is_refused(tmp_path, text, said):
     assert said in refused(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        (
+            "c.yaml",
+            "trainer: {max_epochs: 1}\ntrainer: {}\n",
+            "c.yaml:2` has the key `trainer` a second time. Remove one",
+        ),
+        ("c.json", '{"model": {"hidden": 1, "hidden": 2}}', "c.json` has the key `hidden` a second time."),
+        ("c.json", '{\n\t"model":\t{\n\t\t"hiden": 1}}', "c.json:3). Did you mean `model.hidden`?"),
+        ("c.json", '{"model": ', "c.json` is not valid JSON"),
+        ("c.json", "[" * 100_000, "nested too deep"),
+        ("c.toml", "[model]\n\nhiden = 1", "c.toml:3). Did you mean `model.hidden`?"),
+    ],
+)
+def test_each_format_tells_what_is_wrong_and_where(tmp_path, name, text, said):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError) as error:
+        read_config(str(tmp_path / name), KNOWN, CLASSES)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("place", ["https://example.org/c.yaml", "s3://bucket/c.yaml", "file:///c.yaml"])
+def test_a_config_from_elsewhere_is_not_fetched(place):
+    with pytest.raises(UsageError, match="is not read: settings from the network"):
+        read_config(place, KNOWN, CLASSES)
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+KEYS = (
+    st.sampled_from(["trainer", "model", "max_epochs", "hidden", "class_path", "init_args", "fit", "opt"]) | st.text()
+)
+TABLES = st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner), max_leaves=9)
+
+
+@pytest.mark.parametrize("suffix", ["yaml", "json"])
+@given(value=TABLES)
+def test_any_values_are_a_table_of_known_keys_or_refused(tmp_path_factory, suffix, value):
+    file = tmp_path_factory.getbasetemp() / f"any.{suffix}"
+    file.write_text(json.dumps(value))
+    try:
+        found = read_config(str(file), KNOWN, CLASSES, "fit")
+    except UsageError:
+        return
+    assert set(found) <= {"seed_everything", "trainer", "model"}
+
+
+def test_an_unknown_key_of_another_version_is_told_as_that(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("# lt==0.0.1\ntrainer: {max_epoch: 1}\n")
+    for version, said in (("lt==0.2.0", True), ("lt==0.0.1", False), (None, False)):
+        with pytest.raises(UsageError) as error:
+            read_config(str(file), KNOWN, CLASSES, version=version)
+        assert ("The file is from lt==0.0.1 and this is lt==0.2.0" in str(error.value)) is said
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path):

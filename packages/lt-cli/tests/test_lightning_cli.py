@@ -106,6 +106,15 @@ def test_the_model_may_be_any_imported_subclass():
     assert (type(found.model), found.model.hidden) == (Wide, 3)
 
 
+def test_a_class_inside_a_function_cannot_be_named(capsys):
+    class Hidden(Net):
+        pass
+
+    said = refused(capsys, "fit", "--model=Hidden", "--model.hidden=3", subclass_mode_model=True)
+    assert "`Hidden` is not at the top of its module. Move it there to be named." in said
+    assert Hidden.__subclasses__() == []
+
+
 def test_a_function_that_makes_the_model_does_too():
     def make(size: int = 2) -> parts.Net:
         return Net(size)
@@ -210,6 +219,105 @@ def test_a_mistake_in_a_file_is_told_with_its_line(capsys, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     (tmp_path / "c.yaml").write_text(text)
     assert said in refused(capsys, "fit", "--config", "c.yaml")
+
+
+def test_a_file_may_be_for_one_group(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.yaml").write_text("hidden: 3\nbatch_size: 4\n")
+    found = cli("fit", "--model", "net.yaml", "--model.batch_size", "9")
+    assert (found.model.hidden, found.model.batch_size) == (3, 9)
+    (tmp_path / "net.yaml").write_text("batch_size: 1\nhiden: 3\n")
+    assert "`hiden` is no setting (net.yaml:2). Did you mean `hidden`?" in refused(capsys, "fit", "--model=net.yaml")
+    (tmp_path / "net.yaml").write_text("batch_size: 1\nhidden: x\n")
+    assert "`--model.hidden` takes int, got 'x' (net.yaml:2)" in refused(capsys, "fit", "--model", "net.yaml")
+
+
+def test_secrets_are_masked_in_what_is_written_and_asked_for_again(tmp_path, capsys):
+    class Keyed(Net):
+        def __init__(self, api_key: str = "", hidden: int = 2) -> None:
+            super().__init__(hidden)
+            self.api_key = api_key
+
+    given = cli("fit", "--model.api_key", "hush", model_class=Keyed)
+    text = given.parser.dump(given.settings)
+    assert (given.model.api_key, "hush" in text) == ("hush", False)
+    (tmp_path / "c.yaml").write_text(text)
+    args = ("fit", "--config", str(tmp_path / "c.yaml"))
+    assert "`model.api_key` is masked" in refused(capsys, *args, model_class=Keyed)
+    assert cli(*args, "--model.api_key=hush", model_class=Keyed).model.api_key == "hush"
+
+
+def test_later_files_win_and_options_over_files(tmp_path):
+    for name, text in (("a", "model: {hidden: 1, batch_size: 1}"), ("b", "model: {hidden: 2}\ndata: {batch_size: 2}")):
+        (tmp_path / name).write_text(text)
+    args = ("--config", tmp_path / "a", "--config", tmp_path / "b", "--data.batch_size", "7")
+    found = cli("fit", *args)
+    assert (found.model.hidden, found.model.batch_size, found.datamodule.batch_size) == (2, 1, 7)
+
+
+def test_classes_within_classes_come_from_files_and_options(tmp_path):
+    (tmp_path / "c").write_text(
+        f"model: {{act: {{class_path: {Net.__module__}.Wide, init_args: {{act: torch.nn.ReLU}}}}}}"
+    )
+    found = cli("fit", "--config", tmp_path / "c", "--model.act.act", "torch.nn.Softplus", "--model.act.act.beta", "3")
+    assert (type(found.model.act), type(found.model.act.act).__name__, found.model.act.act.beta) == (
+        Wide,
+        "Softplus",
+        3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("links", "said"),
+    [
+        ([("model.hidden", "model.hidden")], "`model.hidden` -> `model.hidden` go in a circle"),
+        (
+            [("data.batch_size", "model.batch_size"), ("model.batch_size", "data.batch_size")],
+            "`data.batch_size` -> `model.batch_size` -> `data.batch_size` go in a circle",
+        ),
+        ([("data.batch_size", "model.batchsize")], "no setting `model.batchsize`. Did you mean `model.batch_size`?"),
+        (
+            [("data.batch_size", "model.batch_size"), ("model.batch_size", "model.hidden")],
+            "is itself linked to `data.batch_size`. Link `model.hidden` to `data.batch_size` too.",
+        ),
+        ([("model.hidden", "model.batch_size"), ("data.batch_size", "model.batch_size")], "it has a link already."),
+    ],
+)
+def test_links_that_cannot_be_are_refused(capsys, links, said):
+    class Bad(LightningCLI):
+        def add_arguments_to_parser(self, parser: Any) -> None:
+            for source, target in links:
+                parser.link_arguments(source, target)
+
+    assert said in refused(capsys, "fit", kind=Bad)
+
+
+def test_groups_that_wait_for_each_other_are_refused(capsys):
+    class Bad(LightningCLI):
+        def add_arguments_to_parser(self, parser: Any) -> None:
+            parser.link_arguments("data.classes", "model.hidden", apply_on="instantiate")
+            parser.link_arguments("model.hidden", "data.batch_size", apply_on="instantiate")
+
+    assert "each of the two groups would have to be built before the other" in refused(capsys, "fit", kind=Bad)
+
+
+@pytest.mark.parametrize("mode", ["omegaconf", "omegaconf+"])
+def test_omegaconf_fills_in_what_a_file_refers_to(tmp_path, capsys, mode):
+    options = {"parser_kwargs": {"parser_mode": mode}}
+    (tmp_path / "c.yaml").write_text("data: {batch_size: 6}\nmodel: {hidden: '${data.batch_size}'}\n")
+    assert cli("fit", "--config", tmp_path / "c.yaml", **options).model.hidden == 6
+    (tmp_path / "c.yaml").write_text("model: {hidden: '${data.batch}'}\n")
+    assert "`${data.batch}` in a config file names no setting." in refused(
+        capsys, "fit", "--config", str(tmp_path / "c.yaml"), **options
+    )
+
+
+def test_without_omegaconf_a_dollar_is_a_dollar(tmp_path, capsys, monkeypatch):
+    (tmp_path / "c.yaml").write_text("ckpt_path: '${data.batch_size}'\n")
+    assert cli("fit", "--config", tmp_path / "c.yaml").trainer.calls[0][3] == "${data.batch_size}"
+    monkeypatch.setattr("lt_cli.lightning_cli.find_spec", lambda name: None)
+    said = refused(capsys, "fit", parser_kwargs={"parser_mode": "omegaconf"})
+    assert 'Run `pip install "lt-cli[omegaconf]"`.' in said
 
 
 def test_a_file_cannot_import_what_the_script_does_not(capsys, tmp_path, monkeypatch):

@@ -2,7 +2,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from lt_cli.plain_yaml import dump, load
+from lt_cli.plain_yaml import Refused, dump, load
 
 VALUES = st.recursive(
     st.none()
@@ -36,3 +36,36 @@ def test_a_dump_loads_as_the_value(value):
 def test_a_tag_that_names_code_is_an_error():
     with pytest.raises(yaml.YAMLError):
         load("!!python/object/apply:os.getcwd []")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: 1\na: 2", "has the key `a` a second time"),
+        ("{a: {b: 1, b: 1}}", "has the key `b` a second time"),
+        ("[" * 40 + "]" * 40, "nested more than 32 levels"),
+        ("[" * 9000, "nested more than 32 levels"),
+        ("&a [*a]", "nested more than 32 levels"),
+        ("a: " + "9" * 5000, "too many digits"),
+        (
+            "\n".join(["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9))]),
+            "expands",
+        ),
+    ],
+)
+def test_what_nobody_writes_by_hand_is_refused(text, said):
+    with pytest.raises(Refused, match=said):
+        load(text)
+
+
+def test_a_merged_key_may_be_given_anew():
+    assert load("a: &a {x: 1, y: 2}\nb:\n  <<: *a\n  x: 3")["b"] == {"x": 3, "y": 2}
+
+
+@given(st.text())
+def test_any_text_is_a_value_or_a_yaml_error(text):
+    try:
+        value = load(text)
+    except yaml.YAMLError:
+        return
+    assert load(dump(value)) == value or value != value  # NaN is not itself

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 
 def members(hint: Any) -> tuple[Any, ...]:
@@ -16,7 +16,9 @@ def members(hint: Any) -> tuple[Any, ...]:
 
 
 def spelled(hint: Any) -> str:
-    """A type as it is written in code, without its module."""
+    """A type as it is written in code, without its module; the values of a `Literal`."""
+    if get_origin(hint) is Literal:
+        return " or ".join(repr(value) for value in get_args(hint))
     if hint is NoneType:
         return "None"
     if get_origin(hint) is None and isinstance(hint, type):

@@ -22,7 +22,7 @@ def add_argparse_args(cls: type, parent_parser: ArgumentParser, use_argument_gro
     """The parser, extended by one `--name` for each argument of the class that text can give."""
     target = parent_parser.add_argument_group(cls.__qualname__) if use_argument_group else parent_parser
     texts = _docstring_arguments(cls)
-    for name, kinds, default in get_init_arguments_and_types(cls):
+    for name, kinds, default, optional in _arguments(cls):
         if not kinds:
             continue
         given: dict[str, Any] = {"nargs": "?", "const": True} if bool in kinds else {}
@@ -30,7 +30,7 @@ def add_argparse_args(cls: type, parent_parser: ArgumentParser, use_argument_gro
             given["required"] = True
         else:
             given["default"] = default
-        target.add_argument(f"--{name}", type=_reader(kinds, default), help=texts.get(name), **given)
+        target.add_argument(f"--{name}", type=_reader(kinds, optional), help=texts.get(name), **given)
     return parent_parser
 
 
@@ -62,7 +62,12 @@ def env_arguments(cls: type, prefix: str | tuple[str, ...] = ("PL_TRAINER_", "LT
 
 def get_init_arguments_and_types(cls: type) -> list[tuple[str, Kinds, Any]]:
     """Name, simple types and default of each argument; base classes' too where `**kwargs` passes them on."""
-    found: dict[str, tuple[str, Kinds, Any]] = {}
+    return [(name, kinds, default) for name, kinds, default, _ in _arguments(cls)]
+
+
+def _arguments(cls: type) -> list[tuple[str, Kinds, Any, bool]]:
+    """As `get_init_arguments_and_types`, and whether None is a value too."""
+    found: dict[str, tuple[str, Kinds, Any, bool]] = {}
     for owner in cls.__mro__:
         init = vars(owner).get("__init__")
         if not inspect.isfunction(init):
@@ -71,7 +76,9 @@ def get_init_arguments_and_types(cls: type) -> list[tuple[str, Kinds, Any]]:
         parameters = list(inspect.signature(init).parameters.values())[1:]
         for p in parameters:
             if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in found:
-                found[p.name] = (p.name, _kinds(hints.get(p.name, p.annotation), p.default), p.default)
+                hint = hints.get(p.name, p.annotation)
+                optional = p.default is None or bool(re.search(r"\bNone\b|Optional\[", str(hint)))
+                found[p.name] = (p.name, _kinds(hint, p.default), p.default, optional)
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
     return list(found.values())
@@ -105,9 +112,9 @@ def _without_brackets(match: re.Match[str]) -> str:
     return "str" if name == "Literal" else "object"
 
 
-def _reader(kinds: Kinds, default: Any) -> Callable[[str], Any]:
+def _reader(kinds: Kinds, optional: bool) -> Callable[[str], Any]:
     def read(text: str) -> Any:
-        if default is None and text.lower() in ("none", "null"):
+        if optional and text.lower() in ("none", "null"):
             return None
         for kind in (int, float):
             if kind in kinds:

@@ -9,7 +9,6 @@ import importlib
 import inspect
 import sys
 from collections.abc import Iterable
-from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +17,7 @@ from typing import Any
 from lt_interfaces import did_you_mean
 
 from lt_cli.failures import UsageError
+from lt_cli.installed import installed
 
 GROUP = "lt.cli"
 
@@ -42,7 +42,7 @@ def load_class(reference: str) -> type:
 
 def registered_class(name: str) -> type | None:
     """The class that an installed package offers as the default `trainer`, `model` or `data`."""
-    found = list(entry_points(group=GROUP, name=name))
+    found = installed(GROUP, name)
     if len({point.value for point in found}) > 1:
         offers = ", ".join(f"`{point.value}`" for point in found)
         raise UsageError(f"Several packages offer a default {name}: {offers}. Choose with `--{name}`.")
@@ -51,7 +51,7 @@ def registered_class(name: str) -> type | None:
 
 def registered(name: str) -> Any:
     """What an installed package offers under another name of the group, e.g. a function; None if none does."""
-    found = list(entry_points(group=GROUP, name=name))
+    found = installed(GROUP, name)
     return found[0].load() if found else None
 
 

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from lt_interfaces import is_overridden
 
 from lt_cli.class_reference import chosen_classes, import_named, load_class, registered_class
-from lt_cli.commands import DONE, FAILED, USAGE
-from lt_cli.failures import UsageError, complain, is_deliberate, packages_of
-from lt_cli.lightning_cli import LightningCLI
+from lt_cli.commands import DONE, USAGE
+from lt_cli.failures import UsageError, complain
 from lt_cli.parser import LightningArgumentParser
-from lt_cli.plugs import packages_offering
-from lt_cli.trust import paths_in, trust
+from lt_cli.program import Ended, Program
+from lt_cli.trust import paths_in
+from lt_cli.tune import Tune
 
-LOADERS = {"fit": "train_dataloader", "validate": "val_dataloader"}
-
-
-class Ended(Exception):
-    """The command is over; what there was to say has been said."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
+LOADERS = {"fit": "train_dataloader", "tune": "train_dataloader", "validate": "val_dataloader"}
+KINDS: dict[str, type[Program]] = {"tune": Tune}
 
 
 class Command:
@@ -54,8 +46,13 @@ class Command:
             return ended.status
         return DONE
 
+    @property
+    def kind(self) -> type[Program]:
+        """What carries the command out."""
+        return KINDS.get(self.name, Program)
+
     def program(self, args: Sequence[str], kind: type[Program] | None = None) -> Program:
-        """The command with its classes chosen, parsed and carried out, by a kind of program."""
+        """The command with its classes chosen, parsed and carried out."""
         try:
             references, imports, rest = chosen_classes(args, self.defaults)
             imported = {import_named(reference) for reference in imports}
@@ -66,7 +63,7 @@ class Command:
             # Out of the module that a class was imported from.
             traceback.print_exc()
             raise Ended(USAGE) from None
-        return (kind or Program)([self.prog, self.name, *rest], classes, references, {*imported, *paths_in(args)})
+        return (kind or self.kind)([self.prog, self.name, *rest], classes, references, {*imported, *paths_in(args)})
 
     def choose(self, references: dict[str, str]) -> dict[str, type]:
         """The classes of the command line, else those given to this command, else the registered ones."""
@@ -83,73 +80,6 @@ class Command:
         return chosen
 
 
-class Program(LightningCLI):
-    """The command line of `lt-cli`: classes named on it, failures told in a sentence where that is enough."""
-
-    def __init__(
-        self, line: list[str], classes: Mapping[str, type], references: Mapping[str, str], packages: set[str]
-    ) -> None:
-        self.references, self.packages = references, packages
-        self.framework = packages_of(classes["trainer"])
-        self.classes = classes
-        super().__init__(
-            classes["model"],
-            classes.get("data"),
-            trainer_class=classes["trainer"],
-            parser_kwargs={"prog": line[0]},
-            args=line[1:],
-        )
-
-    def trust(self, args: Any) -> None:
-        """Config files may name what the command line or an installed package named."""
-        trust(self.classes.values(), (), self.packages | packages_offering())
-
-    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Say that the command line names the classes, and may name modules."""
-        super().add_core_arguments_to_parser(parser)
-        for group in self.classes:
-            parser.let_choose(group)
-        parser.named |= {*self.references}
-        parser.epilog = "`--import pkg.mod` or `--import file.py` lets config files and short names reach its classes."
-
-    def instantiate_classes(self) -> None:
-        """Build everything; what a class refuses is wrong usage."""
-        try:
-            super().instantiate_classes()
-        except Exception as error:
-            ours = self.framework | packages_of(*self.classes.values())
-            self._tell(error, is_deliberate(error, ours, through_others=True))
-            raise Ended(USAGE) from None
-
-    def _refuse(self, error: UsageError) -> None:
-        raise error
-
-    def _set_seed(self) -> None:
-        try:
-            super()._set_seed()
-        except UsageError:
-            raise
-        except Exception as error:
-            self._tell(error, is_deliberate(error, self.framework))
-            raise Ended(USAGE) from None
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        try:
-            result = super()._run_subcommand(subcommand)
-        except Exception as error:
-            self._tell(error, is_deliberate(error, self.framework))
-            raise Ended(FAILED) from None
-        if subcommand == "predict" and getattr(self.trainer, "is_global_zero", True):
-            for output in result or ():
-                print(output)
-
-    def _tell(self, error: Exception, in_a_sentence: bool) -> None:
-        if in_a_sentence:
-            print(f"{self.prog}: {error}", file=sys.stderr)
-        else:
-            traceback.print_exception(error)
-
-
 class Listed(Exception):
     """The options of a command, before anything was read from the command line."""
 
@@ -158,18 +88,17 @@ class Listed(Exception):
         self.names = names
 
 
-class Options(Program):
-    """A program that goes no further than its options."""
-
-    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Raise the names."""
-        raise Listed([name for action in parser._actions for name in action.option_strings if name.startswith("--")])
-
-
 def option_names(name: str, classes: tuple[type | None, type | None, type | None]) -> list[str]:
     """The options of a command with the classes that are given or registered."""
+    command = Command(name, *classes)
     try:
-        Command(name, *classes).program([], Options)
+        command.program([], type("Options", (command.kind,), {"parse_arguments": _list_options}))
     except Listed as listed:
         return listed.names
+    except UsageError:  # no class is registered: the command takes none
+        pass
     return []
+
+
+def _list_options(program: Program, parser: LightningArgumentParser, args: Any) -> None:
+    raise Listed([name for action in parser._actions for name in action.option_strings if name.startswith("--")])

@@ -5,6 +5,7 @@ COMMANDS = {
     "validate": "one pass over the validation data",
     "test": "one pass over the test data",
     "predict": "one pass over the prediction data",
+    "tune": "look for a learning rate or a batch size, and print the options to train with",
 }
 OTHERS = {
     "config": "print the settings that a command would run with",

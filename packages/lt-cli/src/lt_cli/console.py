@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from lt_cli.answers import answer, is_constant
 from lt_cli.class_reference import registered
 from lt_cli.commands import COMMANDS, DONE, FAILED, INTERRUPTED, OTHERS, USAGE
 from lt_cli.completion import SHELLS, completion_script
@@ -27,22 +28,28 @@ def main(
     arguments = list(sys.argv[1:] if args is None else args)
     if not arguments or arguments[0] not in ALL:
         return _without_command(arguments)
-    name, *rest = arguments
     classes = (trainer_class, model_class, data_class)
     try:
-        if name == "report":
-            return _report(rest)
-        if name == "completion":
-            return _completion(rest, classes)
-        if name == "config":
-            name = rest.pop(0) if rest and rest[0] in COMMANDS else "fit"
-            rest.append("--print_config")
-        # Only now: the parser library takes longer to load than the help of the program to print.
-        from lt_cli.command import Command
-
-        return Command(name, *classes).run(rest)
+        if not any(classes) and is_constant(arguments):
+            return answer(arguments, lambda: _command(arguments, classes))
+        return _command(arguments, classes)
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _command(arguments: list[str], classes: tuple[Any, ...]) -> int:
+    name, *rest = arguments
+    if name == "report":
+        return _report(rest)
+    if name == "completion":
+        return _completion(rest, classes)
+    if name == "config":
+        name = rest.pop(0) if rest and rest[0] in COMMANDS else "fit"
+        rest.append("--print_config")
+    # Only now: the parser library takes longer to load than the help of the program to print.
+    from lt_cli.command import Command
+
+    return Command(name, *classes).run(rest)
 
 
 def _report(args: list[str]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from lt_cli.parser import ConfigFile, LightningArgumentParser
 from lt_cli.plugs import packages_offering
 from lt_cli.save_config import SaveConfigCallback
 from lt_cli.trust import packages_of_the_script, trust
+from lt_cli.version import version_of
 
 SEED = "seed_everything"
 KINDS = ("optimizers", "lr_schedulers")
@@ -112,6 +114,7 @@ class LightningCLI:
         kwargs = {k: v for k, v in self.parser_kwargs.items() if k not in self.subcommands()}
         kwargs |= self.parser_kwargs.get(self.subcommand, {}) if self.subcommand else {}
         self.parser = self.init_parser(**{**kwargs, "prog": self.prog})
+        self.parser.version = version_of(self.trainer_class)
         self.add_default_arguments_to_parser(self.parser)
         self.add_core_arguments_to_parser(self.parser)
         self.add_arguments_to_parser(self.parser)
@@ -124,6 +127,8 @@ class LightningCLI:
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """The parser without options."""
+        if str(kwargs.get("parser_mode")).startswith("omegaconf") and find_spec("omegaconf") is None:
+            raise UsageError('Interpolation needs omegaconf, which is missing. Run `pip install "lt-cli[omegaconf]"`.')
         if kwargs.get("default_env"):
             kwargs.setdefault("env_prefix", f"PL_{self.subcommand.upper()}_" if self.subcommand else "PL")
         description = COMMANDS.get(self.subcommand or "", "settings of trainer, model and data").capitalize()
@@ -142,7 +147,7 @@ class LightningCLI:
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options of the command, the trainer, the model and the data."""
         if self.subcommand is not None:
-            parser.add_entry_point(self.trainer_class, self.subcommand, self.subcommands()[self.subcommand])
+            self._add_command(parser, self.subcommand)
         self._add_group(parser, self.trainer_class, "trainer", False)
         self._add_group(parser, self.model_class, "model", self.subclass_mode_model)
         if self.datamodule_class is not None:
@@ -256,6 +261,9 @@ class LightningCLI:
     def _refuse(self, error: UsageError) -> None:
         complain(f"{self.prog}: {error}")
         sys.exit(USAGE)
+
+    def _add_command(self, parser: LightningArgumentParser, subcommand: str) -> None:
+        parser.add_entry_point(self.trainer_class, subcommand, self.subcommands()[subcommand])
 
     def _add_group(self, parser: LightningArgumentParser, cls: Any, group: str, subclass_mode: bool) -> None:
         parser.add_lightning_class_args(

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import re
 import sys
 from collections.abc import Callable, Iterable
-from itertools import zip_longest
 from types import NoneType
 from typing import Any, NoReturn, Union
 
@@ -22,17 +20,17 @@ from jsonargparse import (  # type: ignore[attr-defined]
     set_loader,
 )
 from jsonargparse.typing import class_from_function
-from lt_interfaces import Callback, did_you_mean
+from lt_interfaces import Callback
+from lt_interfaces.masking import masked, masks_in
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from lt_cli.annotation import class_names, members
 from lt_cli.config_file import line_of, read_config
 from lt_cli.failures import UsageError, complain
-from lt_cli.old_options import instead_of
-from lt_cli.option_names import nearest_key
+from lt_cli.links import circle, refusal
 from lt_cli.plain_yaml import dump, load
-from lt_cli.plugs import import_path, with_import_paths
+from lt_cli.plugs import with_import_paths
 from lt_cli.rewording import reworded
+from lt_cli.spelling import Spelling, option_types
 
 PLAIN = (bool, int, float, str, bytes, complex, NoneType)
 MODE = "lt_yaml"
@@ -41,12 +39,20 @@ set_dumper(MODE, dump)
 
 
 class ConfigFile(ActionConfigFile):
-    """`--config`: the file is checked before any of it reaches the parser."""
+    """`--config`, and a file for one group: it is checked before any of it reaches the parser."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         """Merge the file's values; options after it win."""
-        config = read_config(values, parser.keys(), parser.references, parser.command)
-        parser.config_files.append(values)
+        keys, version = parser.keys(), parser.version
+        if values in parser.group_files:
+            group, path = parser.group_files[values]
+            prefix = f"{group}."
+            own = {key.removeprefix(prefix) for key in keys if key.startswith(prefix)}
+            config = {group: read_config(path, own, {}, None, version)}
+            parser.config_files.append((path, prefix))
+        else:
+            config = read_config(values, keys, parser.references, parser.command, version)
+            parser.config_files.append((values, ""))
         self.apply_config(parser, namespace, self.dest, dump(with_import_paths(config)))
 
 
@@ -56,6 +62,7 @@ class LightningArgumentParser(ArgumentParser):
     def __init__(self, *args: Any, command: str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, "parser_mode": MODE, **kwargs})
         self.command = command
+        self.version: str | None = None
         self.references: dict[str, str] = {}
         self.named: set[str] = set()
         self.untyped_required: set[str] = set()
@@ -63,7 +70,9 @@ class LightningArgumentParser(ArgumentParser):
         self.callback_keys: list[str] = []
         self.optimizers: dict[str, tuple[Any, str]] = {}
         self.lr_schedulers: dict[str, tuple[Any, str]] = {}
-        self.config_files: list[str] = []
+        self.group_files: dict[str, tuple[str, str]] = {}
+        self.links: dict[str, tuple[str, ...]] = {}
+        self.config_files: list[tuple[str, str]] = []
         self.given: set[str] = set()
 
     def add_lightning_class_args(
@@ -98,7 +107,7 @@ class LightningArgumentParser(ArgumentParser):
             for p in inspect.signature(cls).parameters.values()
             if p.default is p.annotation is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
         }
-        self._keep_literal_types()
+        self._keep_literaloption_types()
         return list(added)
 
     def add_optimizer_args(
@@ -124,6 +133,20 @@ class LightningArgumentParser(ArgumentParser):
         else:
             self.add_class_arguments(classes, key, sub_configs=True, **options)
         into[key] = (classes, link_to)
+
+    def link_arguments(
+        self, source: Any, target: str, compute_fn: Callable[..., Any] | None = None, apply_on: str = "parse"
+    ) -> None:
+        """Set one setting from others, or with `apply_on="instantiate"` from attributes of what was built."""
+        sources = (source,) if isinstance(source, str) else tuple(source)
+        if wrong := circle(sources, target, self.links):
+            raise UsageError(wrong)
+        known = self.keys()
+        try:
+            super().link_arguments(source, target, compute_fn, apply_on)
+        except ValueError as error:
+            raise UsageError(refusal(str(error), sources, target, self.links, known)) from None
+        self.links[target] = sources
 
     def link_chosen(self) -> None:
         """Let optimizers and schedulers that are to go to an argument of the model go there."""
@@ -156,7 +179,7 @@ class LightningArgumentParser(ArgumentParser):
             trainer_class, command, skip=skip & taken.keys(), fail_untyped=False
         )
         self._entitle(command, f"{command}: {trainer_class.__name__}.{command}")
-        self._keep_literal_types()
+        self._keep_literaloption_types()
 
     def flatten(self, group: str) -> None:
         """Show and take the options of a group without its prefix, where the short name is free."""
@@ -179,48 +202,37 @@ class LightningArgumentParser(ArgumentParser):
         return {key for key in found if not key.endswith(".help")}
 
     def normalize(self, args: Iterable[Any]) -> list[str]:
-        """The arguments with option names as this parser has them, a bare flag of a bool made `=true`."""
-        given = [str(argument) for argument in args]
-        result: list[str] = []
-        kind = ""
-        for argument, following in zip_longest(given, given[1:], fillvalue="--"):
-            if not argument.startswith("--") or argument == "--":
-                result.append(str(import_path(kind, argument)))
-                continue
-            name, equals, value = argument.partition("=")
-            name = self._known_option(name, value or following)
-            action = self._option_string_actions.get(name)
-            self.given.add(action.dest if action else name[2:])
-            # A name alone is the trainer's to resolve; one with arguments is a class.
-            has_arguments = any(other.startswith(f"{argument.partition('=')[0].rstrip('+')}.") for other in given)
-            kind = name.strip("-+") if has_arguments else ""
-            if has_arguments:
-                self._check_class_name(name, import_path(kind, value or following))
-            if not equals and re.match(r"-[-a-zA-Z]", following) and {bool, Any} & {*_types(action)}:
-                equals, value = "=", "true"
-            result.append(f"{name}{equals}{import_path(kind, value)}")
-        return result
+        """The arguments as this parser spells them."""
+        return Spelling(self).normalized([str(argument) for argument in args])
 
     def settings(self, args: list[str]) -> Namespace:
         """All settings: defaults, config files, environment and arguments, the later over the earlier."""
-        config = self.parse_args(args)
+        try:
+            config = self.parse_args(args)
+        except Exception as error:
+            if type(error).__module__ != "omegaconf.errors":
+                raise
+            self.error(str(error))
         self.check_required(config)
         return config
 
     def check_required(self, config: Namespace) -> None:
-        """Exit if an argument without default and type was not given."""
+        """Exit if an argument was not given that has neither default nor type, or that a saved file masks."""
         known = self.keys()
+        for key in masks_in(config.as_dict(), ""):
+            option = key.replace("init_args.", "").removeprefix("trainer.")
+            raise UsageError(f"`{key}` is masked, as secrets are in saved settings. Give it anew with `--{option}`.")
         if missing := sorted(k for k in self.untyped_required & known if config.get(k) is None):
             self.error(f"arguments are required: {', '.join(missing)}")
 
     def dump(self, *args: Any, **kwargs: Any) -> str:
-        """The settings as YAML; a class chosen on the command line is written down with its arguments."""
+        """The settings as YAML, secrets masked; a class chosen on the command line is there with its arguments."""
         if "skip_none" in kwargs:  # its name in the library until 4.50, and in scripts
             kwargs["skip_unset"] = kwargs.pop("skip_none")
         values = load(super().dump(*args, **kwargs)) or {}
         for group in self.named:
             values[group] = {"class_path": self.references[group], "init_args": values.get(group) or {}}
-        return dump(values)
+        return (f"# {self.version}\n" if self.version else "") + dump(masked(values))
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Say it on rank zero, exit with status 2."""
@@ -236,7 +248,7 @@ class LightningArgumentParser(ArgumentParser):
         """File and line of a setting that a file gave."""
         if key is None or any(f"{key}.".startswith(f"{given}.") for given in self.given - {"config"}):
             return None
-        found = [(path, line_of(path, key)) for path in reversed(self.config_files)]
+        found = [(path, line_of(path, key.removeprefix(prefix))) for path, prefix in reversed(self.config_files)]
         return next((f"{path}:{line}" for path, line in found if line), None)
 
     def _entitle(self, group: str, title: str) -> None:
@@ -246,32 +258,11 @@ class LightningArgumentParser(ArgumentParser):
     def _action(self, key: str) -> argparse.Action | None:
         return next((a for a in self._actions if a.dest == key), None)
 
-    def _check_class_name(self, option: str, name: str) -> None:
-        known = sorted(set(class_names(_types(self._option_string_actions.get(option)))))
-        if name.isidentifier() and known and name not in known:
-            raise UsageError(f"`{option.rstrip('+')}` knows no class `{name}`. {did_you_mean(name, known)}")
-
-    def _known_option(self, option: str, value: str) -> str:
-        name = option[2:].replace("-", "_")
-        candidates = [f"--{name}", f"--{name.removeprefix('trainer.')}"]
-        groups = {f"--{group}" for group in self.references}
-        for candidate in candidates:
-            parts = candidate.split(".")
-            prefixes = {".".join(parts[: n + 1]) for n in range(len(parts))} - groups
-            if candidate in self._option_string_actions or not prefixes.isdisjoint(self._option_string_actions):
-                return candidate
-        if instead := instead_of(name, value):
-            raise UsageError(f"`{option}` is an old spelling. {instead}")
-        known = {n[2:] for n in self._option_string_actions if n.startswith("--")} - {*self.references}
-        match = nearest_key(name, known)
-        remedy = f"Did you mean `--{match}`?" if match else f"`{self.prog} --help` lists all options."
-        raise UsageError(f"There is no option `{option}`. {remedy}")
-
-    def _keep_literal_types(self) -> None:
+    def _keep_literaloption_types(self) -> None:
         # 1 is an int and 1.0 a float, whatever the order in the annotation: one batch, or all of them. Beside classes,
         # Any is for objects that a program passes; here it would take a misspelt argument of a class for a value.
         for action in self._actions:
-            types = _types(action)
+            types = option_types(action)
             classes = [t for t in types if inspect.isclass(t) and t not in PLAIN]
             if Any in types and classes:
                 types = (*(t for t in types if t is not Any and t is not NoneType), NoneType)
@@ -288,7 +279,3 @@ class _Specified:
 
     def __call__(self, arguments: Any) -> dict[str, Any]:
         return {"class_path": self.path, "init_args": arguments}
-
-
-def _types(action: argparse.Action | None) -> tuple[Any, ...]:
-    return members(getattr(action, "_typehint", getattr(action, "type", None)))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.metadata import entry_points
 from typing import Any
+
+from lt_cli.installed import installed
 
 GROUPS = {"callbacks": "lt.callbacks", "logger": "lt.loggers"}
 OWN = {"lr_scheduler": {"ReduceLROnPlateau": "lt_cli.optimizers.ReduceLROnPlateau"}}
 
 
-@cache
 def offered(kind: str) -> dict[str, str]:
     """Import paths by name; nothing is imported for it."""
-    found = entry_points(group=GROUPS[kind]) if kind in GROUPS else ()
+    found = installed(GROUPS[kind]) if kind in GROUPS else ()
     return {**{point.name: point.value.replace(":", ".") for point in found}, **OWN.get(kind, {})}
 
 

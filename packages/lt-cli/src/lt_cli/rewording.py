@@ -6,9 +6,9 @@ import inspect
 import re
 from argparse import Action
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args, get_origin
 
-from lt_interfaces import did_you_mean
+from lt_interfaces import did_you_mean, nearest
 
 from lt_cli.annotation import class_names, members, spelled
 from lt_cli.trust import imported
@@ -29,6 +29,8 @@ class Complaint(NamedTuple):
 def reworded(message: str, prog: str, find: Callable[[str], Action | None]) -> Complaint:
     """The complaint as a person would say it; `find` gives the option behind a dotted key."""
     help_ = f"`{prog} --help` says what it takes."
+    if missing := re.search(r"Interpolation key '([^']+)' not found", message):
+        return Complaint(None, f"`${{{missing[1]}}}` in a config file names no setting", "Name one of the same file.")
     if wrong := re.search(r'Parser key "([^"]+)".*(?:Given|Got) value: (.*)', message, re.DOTALL):
         return _wrong_value(message, wrong[1], wrong[2].strip(), find(wrong[1]), help_)
     if denied := re.search(r"Importing '([^']+)' is not allowed", message):
@@ -63,12 +65,17 @@ def _wrong_value(message: str, key: str, value: str, action: Action | None, help
         return _denied(key, denied[1])
     names = sorted(set(class_names(types)))
     if unknown := re.search(r"Expected a dot import path string: (\S+)", message):
+        if unknown[1] in names:
+            return Complaint(key, f"`{unknown[1]}` is not at the top of its module", "Move it there to be named.")
         return Complaint(key, f"`{option}` knows no class `{unknown[1]}`", did_you_mean(unknown[1], names))
     if nested:
         return Complaint(
             key, f"`{option}.{nested[1]}` belongs to no class", f"Name the class first, with `{option} CLASS`."
         )
     kinds = " or ".join(dict.fromkeys(spelled(t) for t in types)) or "another type"
+    literals = [str(word) for t in types if get_origin(t) is Literal for word in get_args(t)]
+    if meant := nearest(value, literals):
+        help_ = f"Did you mean `{meant}`?"
     return Complaint(key, f"`{option}` takes {kinds}, got {value!r}", help_)
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 from lt_interfaces import Callback
 
 from lt_cli.plain_yaml import load
+from lt_cli.whole_file import write
 
 
 class SaveConfigCallback(Callback):
@@ -45,7 +43,7 @@ class SaveConfigCallback(Callback):
         if not trainer.is_global_zero:
             return
         if self.save_to_log_dir and folder is not None:
-            _write(self.text, self._place(Path(folder)))
+            write(self.text, self._place(Path(folder)))
         self.save_config(trainer, pl_module, stage)
 
     def save_config(self, trainer: Any, pl_module: Any, stage: str) -> None:
@@ -61,19 +59,3 @@ class SaveConfigCallback(Callback):
             number += 1
             path = (folder / self.config_filename).with_stem(f"{Path(self.config_filename).stem}_{number}")
         return path
-
-
-def _write(text: str, path: Path) -> None:
-    """The whole file or none: written beside its place, then moved there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8") as file:
-        try:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(file.name)
-            raise
