@@ -27,6 +27,7 @@ class PlainTrainer:
         self.progress_bar_metrics: dict[str, float] = {}
         self.progress = SimpleNamespace(batch=0)
         self.is_global_zero, self.world_size, self.fast_dev_run = True, 1, False
+        self.received_sigterm, self.checkpoint_callback = False, callbacks[0] if callbacks else None
         self.sanity_checking = self.should_stop = self.is_last_batch = False
         self.ckpt_path: str | None = None
         self.current_epoch = self.global_step = 0
@@ -39,6 +40,10 @@ class PlainTrainer:
         self.train_score: Any = None
         self.writes: list[str] = []
         vars(self).update(settings)
+
+    def call_loggers(self, method: str, *args: Any) -> None:
+        for logger in self.loggers:
+            getattr(logger, method)(*args)
 
     def call(self, hook: str, *args: Any) -> None:
         for callback in self.callbacks:

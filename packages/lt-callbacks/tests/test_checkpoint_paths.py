@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from lt_callbacks import ModelCheckpoint
-from lt_callbacks.checkpoint_paths import is_inside, render
+from lt_callbacks.checkpoint_paths import is_inside, is_same, render
 
 NUMBERS = st.one_of(st.integers(), st.floats())
 
@@ -59,3 +59,26 @@ def test_a_link_out_of_the_folder_is_not_inside(tmp_path):
     (tmp_path / "in/link").symlink_to(tmp_path)
     assert is_inside(str(tmp_path / "in/x.ckpt"), str(tmp_path / "in"))
     assert not is_inside(str(tmp_path / "in/link/x.ckpt"), str(tmp_path / "in"))
+
+
+def test_an_address_stays_what_it_is_and_keeps_its_files_below(tmp_path):
+    saver = ModelCheckpoint("s3://bucket/run/", filename="{epoch}")
+    assert saver.dirpath == "s3://bucket/run"
+    assert saver.format_checkpoint_name({"epoch": 1}) == "s3://bucket/run/epoch=1.ckpt"
+    assert is_inside("s3://bucket/run/x.ckpt", saver.dirpath)
+    assert not is_inside("s3://bucket/run/../x.ckpt", saver.dirpath)
+    assert not is_inside("s3://bucket/running/x.ckpt", saver.dirpath)
+    assert is_same("s3://bucket/run", saver.dirpath)
+    assert not is_same("s3://bucket/run", str(tmp_path))
+    assert ModelCheckpoint(f"file://{tmp_path}").dirpath == str(tmp_path)
+    with pytest.raises(ValueError, match="`to_yaml` writes to this machine only"):
+        saver.to_yaml()
+
+
+def test_a_trainer_that_knows_which_checkpoints_exist_is_asked_and_told_of_the_folder(trainer_of, tmp_path, files):
+    claimed = []
+    known = [str(tmp_path / "epoch=0-step=10.ckpt")]
+    trainer = trainer_of(ModelCheckpoint(tmp_path), checkpoint_exists=known.__contains__, claim_folder=claimed.append)
+    trainer.fit()
+    assert files() == ["epoch=0-step=10-v1.ckpt"]
+    assert claimed == [str(tmp_path)]

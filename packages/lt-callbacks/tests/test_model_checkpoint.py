@@ -299,7 +299,6 @@ def test_the_ranking_can_be_written_for_people(trainer_of, tmp_path):
         {"save_last": "copy"},
         {"filename": "../{epoch}"},
         {"filename": "{epoch:zz}"},
-        {"dirpath": "s3://bucket/run"},
     ],
 )
 def test_wrong_arguments_are_refused(arguments):

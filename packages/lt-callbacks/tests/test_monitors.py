@@ -38,7 +38,7 @@ def test_activations_are_described_in_logged_steps_only(loop_of, small):
     assert [r["step"] for r in loop.records] == [2, 4]
     y = torch.relu(small[0](loop.batch(3)))
     assert set(loop.records[0]) == {"step"} | {
-        f"activations/{n}/{s}" for n in "012" for s in ("mean", "std", "max", "zeros")
+        f"activations/{n}/{s}" for n in "012" for s in ("mean", "std", "norm", "max", "zeros")
     }
     assert loop.records[1]["activations/1/zeros"] == pytest.approx((y == 0).float().mean().item(), abs=0.4)
     assert not any(m._forward_hooks for m in small.modules())
@@ -46,7 +46,7 @@ def test_activations_are_described_in_logged_steps_only(loop_of, small):
 
 def test_layers_may_be_chosen_and_must_exist(loop_of, small):
     record = loop_of(small, ActivationMonitor(["2"])).fit().records[0]
-    assert set(record) == {"step"} | {f"activations/2/{s}" for s in ("mean", "std", "max", "zeros")}
+    assert set(record) == {"step"} | {f"activations/2/{s}" for s in ("mean", "std", "norm", "max", "zeros")}
     with pytest.raises(MisconfigurationException, match="no submodule"):
         loop_of(small, ActivationMonitor(["3"])).fit()
 

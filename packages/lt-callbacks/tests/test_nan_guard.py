@@ -80,5 +80,5 @@ def test_under_a_scaler_only_the_loss_is_judged(loop_of, small):
 
 
 def test_other_policies_are_refused():
-    with pytest.raises(ValueError, match="'raise' or 'skip'"):
+    with pytest.raises(ValueError, match="Known: `raise`, `rollback`, `skip`"):
         NaNGuard("ignore")

@@ -7,7 +7,14 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from lt_callbacks import LineProgressBar, ProgressBar, RichProgressBar, TQDMProgressBar, default_progress_bar
+from lt_callbacks import (
+    LineProgressBar,
+    ProgressBar,
+    RichProgressBar,
+    RichProgressBarTheme,
+    TQDMProgressBar,
+    default_progress_bar,
+)
 from lt_callbacks.line_progress_bar import rate_text, time_text
 
 
@@ -114,6 +121,37 @@ def test_a_bar_that_resumes_starts_where_the_run_stands(trainer_of):
     assert bar.train_progress_bar is None
 
 
+def test_the_bar_of_each_stage_can_be_had_while_it_is_shown(trainer_of):
+    bar = TQDMProgressBar()
+    bar.stream, seen = io.StringIO(), []
+    names = ("train_progress_bar", "val_progress_bar", "test_progress_bar", "predict_progress_bar")
+    trainer = trainer_of(bar, num_val_batches=[2], num_test_batches=[2], num_predict_batches=[2]).setup()
+    for stage in ("validation", "test", "predict"):
+        trainer.call(f"on_{stage}_start")
+        seen.append([getattr(bar, name) is not None for name in names])
+        trainer.call(f"on_{stage}_end")
+    assert seen == [[False, *(i == stage for i in range(3))] for stage in range(3)]
+    assert bar.is_disabled is not bar.is_enabled is True
+
+
+def test_the_theme_and_the_columns_of_the_rich_bar_can_be_changed(trainer_of):
+    rich = pytest.importorskip("rich.progress")
+
+    class Own(RichProgressBar):
+        def configure_columns(self, trainer):
+            assert trainer is self.trainer
+            return [rich.TextColumn("<{task.description}>"), *super().configure_columns(trainer)]
+
+    theme = RichProgressBarTheme(metrics_format=".2e", metrics_text_delimiter=" | ", description="bold red")
+    stream = io.StringIO()
+    bar = Own(theme=theme, console_kwargs={"file": stream, "force_terminal": True, "width": 150, "stderr": False})
+    trainer_of(bar, progress_bar_metrics={"loss": 0.5, "acc": 0.25}).fit()
+    shown = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", stream.getvalue())
+    assert "<Epoch 1/1>" in shown
+    assert "loss: 5.00e-01 | acc: 2.50e-01" in shown
+    assert "\x1b[1;31m" in stream.getvalue()
+
+
 RUN = """
 import sys, time
 sys.path.insert(0, {tests!r})
@@ -176,3 +214,12 @@ def read(descriptor):
         return os.read(descriptor, 65536)
     except OSError:  # how Linux reports that the other end was closed
         return b""
+
+
+@pytest.mark.parametrize("bar", [TQDMProgressBar, RichProgressBar])
+def test_a_bar_writes_lines_where_it_cannot_be_drawn(trainer_of, capsys, bar):
+    trainer_of(bar(), max_epochs=2, progress_bar_metrics={"loss": 0.5}).fit().call("teardown", "fit")
+    said = capsys.readouterr().err
+    assert re.search(r"^epoch 2/2  done, 10 batches in 0:00  \d+ batches/s  loss=0.5$", said, re.MULTILINE)
+    assert len(said.splitlines()) <= 3
+    assert not re.search(r"[\r\x1b]", said)

@@ -130,3 +130,13 @@ def test_wrong_arguments_are_refused(arguments, message):
 def test_foreign_parameters_are_refused(loop_of, small):
     with pytest.raises(MisconfigurationException, match="no parameter of `Sequential`"):
         loop_of(small, ModelPruning("l1_unstructured", [(nn.Linear(1, 1), "weight")])).start()
+
+
+@pytest.mark.parametrize("amount", ["half", -0.1, 1.5, -3, None])
+def test_an_amount_that_is_none_is_refused(amount):
+    with pytest.raises(MisconfigurationException, match="`amount` got "):
+        ModelPruning("l1_unstructured", amount=amount)
+
+
+def test_nothing_in_particular_to_prune_is_everything():
+    assert ModelPruning("l1_unstructured", parameters_to_prune=None)._given == ()

@@ -51,3 +51,10 @@ def test_several_ranks_stop_on_the_word_of_rank_zero(trainer_of):
     trainer = trainer_of(world_size=2)
     trainer.engine.broadcast = lambda obj, src=0: (True, 1)
     assert Span(3600).is_over(trainer)
+
+
+@pytest.mark.parametrize("ask", ["start_time", "end_time", "time_elapsed", "time_remaining"])
+def test_a_stage_that_does_not_exist_is_told_the_nearest_one(ask):
+    with pytest.raises(ValueError, match="Did you mean `validate`"):
+        getattr(Timer("00:00:01:00"), ask)("validat")
+    assert Timer().time_elapsed("sanity_check") == 0.0

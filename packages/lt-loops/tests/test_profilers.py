@@ -8,6 +8,7 @@ import pytest
 import torch
 from lt_interfaces import Callback, ModuleHooks
 from lt_loops import Trainer
+from lt_loops.clock import Clock
 from lt_loops.profilers import AdvancedProfiler, PassThroughProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 from torch import nn
 
@@ -312,3 +313,13 @@ def test_a_profiler_serves_a_loop_of_ones_own(capsys):
     assert [step(i) for i in range(3)] == [1, 2, 3]
     profiler.describe()
     assert "step" in capsys.readouterr().out
+
+
+def test_without_a_profiler_a_few_fetches_of_an_epoch_are_watched_and_the_rest_pass_through():
+    clock = Clock(None, None)
+    assert clock.data_share is None
+    given = iter(range(100))
+    batches = clock.batches("[_TrainingEpochLoop].train_dataloader_next", given)
+    assert [*batches] == list(range(100))
+    assert 0 < clock.data_share <= 1
+    assert clock.batches("[_EvaluationLoop].val_next", given) is given

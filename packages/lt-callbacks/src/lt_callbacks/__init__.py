@@ -5,6 +5,7 @@ from lt_interfaces import Callback
 from lt_callbacks.accumulation_scheduler import GradientAccumulationScheduler
 from lt_callbacks.activation_monitor import ActivationMonitor
 from lt_callbacks.backbone_finetuning import BackboneFinetuning
+from lt_callbacks.batch_size_finder import BatchSizeFinder
 from lt_callbacks.checkpoint import Checkpoint, OnExceptionCheckpoint
 from lt_callbacks.default_progress_bar import default_progress_bar
 from lt_callbacks.device_stats_monitor import DeviceStatsMonitor
@@ -14,11 +15,14 @@ from lt_callbacks.flops import get_available_flops, measure_flops
 from lt_callbacks.garbage_collection_scheduler import GarbageCollectionScheduler
 from lt_callbacks.gradient_norm_monitor import GradientNormMonitor
 from lt_callbacks.lambda_callback import LambdaCallback
+from lt_callbacks.learning_rate_curve import LearningRateCurve
+from lt_callbacks.learning_rate_finder import LearningRateFinder
 from lt_callbacks.learning_rate_monitor import LearningRateMonitor
 from lt_callbacks.line_progress_bar import LineProgressBar
 from lt_callbacks.model_checkpoint import ModelCheckpoint
 from lt_callbacks.model_summary import ModelSummary, RichModelSummary
 from lt_callbacks.nan_guard import NaNGuard
+from lt_callbacks.optuna_pruning import OptunaPruningCallback
 from lt_callbacks.out_of_memory_observer import OutOfMemoryObserver
 from lt_callbacks.prediction_writer import BasePredictionWriter
 from lt_callbacks.progress_bar import ProgressBar
@@ -40,6 +44,7 @@ __all__ = [
     "BackboneFinetuning",
     "BaseFinetuning",
     "BasePredictionWriter",
+    "BatchSizeFinder",
     "Callback",
     "Checkpoint",
     "DeviceStatsMonitor",
@@ -50,6 +55,8 @@ __all__ = [
     "GradientAccumulationScheduler",
     "GradientNormMonitor",
     "LambdaCallback",
+    "LearningRateCurve",
+    "LearningRateFinder",
     "LearningRateMonitor",
     "LineProgressBar",
     "ModelCheckpoint",
@@ -57,6 +64,7 @@ __all__ = [
     "ModelSummary",
     "NaNGuard",
     "OnExceptionCheckpoint",
+    "OptunaPruningCallback",
     "OutOfMemoryObserver",
     "ProgressBar",
     "RichModelSummary",

@@ -12,12 +12,14 @@ from lt_callbacks.log_steps import as_numbers, has_logged, will_log
 
 
 class ActivationMonitor(Callback):
-    """Logs mean, standard deviation, largest magnitude and share of zeros of the outputs of layers.
+    """Logs mean, standard deviation, norm, largest magnitude and share of zeros of the outputs of layers.
 
     `layers` are names of submodules; by default all that have no submodules themselves. Keys are
     `activations/<layer>/mean` and so on. Hooks are there in the steps that are logged and in no other; a layer that
     runs several times in a step tells of the last. Inside `torch.compile` hooks do not run.
     """
+
+    device_reads = 0
 
     def __init__(self, layers: Iterable[str] | None = None) -> None:
         self.layers = None if layers is None else list(layers)
@@ -43,6 +45,7 @@ class ActivationMonitor(Callback):
         if self._handles:
             self._let_go()
             if has_logged(trainer):
+                self.device_reads += 1
                 trainer.log_metrics(as_numbers(self._seen))
             self._seen = {}
 
@@ -63,4 +66,5 @@ def statistics(activations: Tensor) -> dict[str, Tensor]:
     """What is logged of one tensor, on its device."""
     x = activations.detach().float()
     std, mean = torch.std_mean(x, correction=0)
-    return {"mean": mean, "std": std, "max": x.abs().amax(), "zeros": (x == 0).float().mean()}
+    norm = torch.linalg.vector_norm(x)
+    return {"mean": mean, "std": std, "norm": norm, "max": x.abs().amax(), "zeros": (x == 0).float().mean()}

@@ -12,10 +12,10 @@ GROUP = re.compile(r"\{([^{}:]*)(?::([^{}]*))?\}")
 
 
 def absolute(folder: str | os.PathLike[str] | None) -> str | None:
-    """The folder's full path, links followed; None stays None."""
-    if folder is not None and "://" in os.fspath(folder):
-        raise ValueError(f"`dirpath` got {folder!r}. Remote stores are not supported yet: give a local folder.")
-    return None if folder is None else os.path.realpath(os.path.expanduser(folder))
+    """The folder's full path, links followed; None and addresses stay what they are."""
+    if folder is None or is_address(folder):
+        return None if folder is None else os.fspath(folder).rstrip("/")
+    return os.path.realpath(os.path.expanduser(os.fspath(folder).removeprefix("file://")))
 
 
 def check(template: str) -> None:
@@ -63,14 +63,23 @@ def _formatted(value: Any, spec: str) -> str:
         return format(number, "") if isinstance(number, float) else format(float(number), spec)
 
 
+def is_address(path: str | os.PathLike[str]) -> bool:
+    """True for a place in a store on another machine, such as `s3://bucket/run`."""
+    return "://" in os.fspath(path).removeprefix("file://")
+
+
 def is_inside(path: str, folder: str) -> bool:
     """True if a path, its links followed, lies below the folder."""
+    if is_address(folder):
+        return path.startswith(f"{folder}/") and ".." not in path.split("/")
     inner, outer = os.path.realpath(path), os.path.realpath(folder)
     return inner != outer and os.path.commonpath([inner, outer]) == outer
 
 
 def is_same(path: str, other: str | None) -> bool:
     """True if both lead to one place."""
+    if other is not None and is_address(path):
+        return path == other
     return other is not None and os.path.realpath(path) == os.path.realpath(other)
 
 
@@ -82,4 +91,4 @@ def default_folder(trainer: Trainer) -> str:
         version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
         save_dir = getattr(logger, "save_dir", None) or folder
         folder = getattr(logger, "log_dir", None) or os.path.join(save_dir, str(logger.name), version)
-    return os.path.realpath(os.path.join(os.path.expanduser(folder), "checkpoints"))
+    return absolute(os.path.join(folder, "checkpoints")) or ""

@@ -31,6 +31,7 @@ class EarlyStopping(Callback):
     """
 
     decides_on_epoch: ClassVar[bool] = True
+    device_reads = 0
 
     def __init__(
         self,
@@ -166,6 +167,7 @@ class EarlyStopping(Callback):
         self._checked_step = trainer.global_step
         if not self._metric.is_settled and self.strict:  # on all ranks, so that none waits for the others
             raise RuntimeError(not_logged(type(self).__name__, self.monitor, metrics))
+        self.device_reads += self.monitor in metrics
         stop = self.monitor in metrics and self.update(metrics[self.monitor])
         self._wants_to_stop = trainer.agree(stop)
         if all(stopper._wants_to_stop for stopper in self._together):

@@ -15,6 +15,8 @@ class GradientNormMonitor(Callback):
     Keys are `grad_2.0_norm_total` and `grad_2.0_norm/<layer>`. Measured in the steps that are logged and in no other.
     """
 
+    device_reads = 0
+
     def __init__(self, norm_type: float | str = 2, per_layer: bool = True) -> None:
         self.norm_type = float(norm_type)
         if not self.norm_type > 0:
@@ -42,6 +44,7 @@ class GradientNormMonitor(Callback):
             record = {f"{prefix}_total": total_norm(list(norms.values()), self.norm_type)}
             if self.per_layer:
                 record |= {f"{prefix}/{layer}": norm for layer, norm in norms.items()}
+            self.device_reads += 1
             trainer.log_metrics(as_numbers(record))
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lt_callbacks import ranking
 from lt_callbacks.checkpoint import Checkpoint
-from lt_callbacks.checkpoint_paths import is_same
+from lt_callbacks.checkpoint_paths import is_address, is_same
 from lt_callbacks.whole_file import write_text
 
 TOLD = (
@@ -50,12 +50,14 @@ class KeptFiles(Checkpoint):
         return ranking.beats(ranking.comparable(current, self.mode), self.kth_value, self.mode)
 
     def file_exists(self, filepath: str | os.PathLike[str], trainer: Trainer) -> bool:
-        """True if there is such a file or folder, as this process sees it."""
-        return os.path.exists(filepath)
+        """True if the trainer knows such a checkpoint, written or on its way; without its help, if there is a file."""
+        return bool(getattr(trainer, "checkpoint_exists", os.path.exists)(filepath))
 
     def to_yaml(self, filepath: str | os.PathLike[str] | None = None) -> None:
         """Write the kept paths with their scores; by default into `best_k_models.yaml` beside them."""
         target = os.fspath(filepath or os.path.join(self.dirpath or "", "best_k_models.yaml"))
+        if is_address(target):
+            raise ValueError(f"`to_yaml` writes to this machine only, not to {target!r}. Pass a local `filepath`.")
         write_text(target, "".join(f"{json.dumps(p)}: {score.item()}\n" for p, score in self.best_k_models.items()))
 
     def state_dict(self) -> dict[str, Any]:

@@ -12,7 +12,8 @@ class LearningRateMonitor(Callback):
     """Logs learning rates, each under its scheduler's `name` or `lr-<optimizer>`, with `/pg<k>` if there are groups.
 
     `logging_interval` "step" records with each record of the training steps the values that step was taken with,
-    "epoch" at each start of an epoch; None chooses by the interval of each scheduler.
+    "epoch" at each start of an epoch; None chooses by the interval of each scheduler. `lrs` keeps the rates that were
+    recorded in this run, a list for each name.
     """
 
     def __init__(
@@ -25,7 +26,7 @@ class LearningRateMonitor(Callback):
         self.logging_interval = logging_interval
         self.log_momentum = log_momentum
         self.log_weight_decay = log_weight_decay
-        self.lrs: dict[str, float] = {}
+        self.lrs: dict[str, list[float]] = {}
         self._names: list[tuple[Any, str, str | None]] = []
         self._by_step = False
         self._seen: dict[str, float] = {}
@@ -33,6 +34,7 @@ class LearningRateMonitor(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         if not trainer.loggers:
             raise MisconfigurationException("`LearningRateMonitor` has no logger to write to. Give the trainer one.")
+        self.lrs = {}
         self._names = list(_named(trainer))
         self._by_step = self.logging_interval == "step" or (
             self.logging_interval is None and any(interval != "epoch" for _, _, interval in self._names)
@@ -60,7 +62,8 @@ class LearningRateMonitor(Callback):
             if self.logging_interval is None and natural not in (None, interval):
                 continue
             for group, key in _groups(optimizer, name):
-                self.lrs[key] = values[key] = float(group["lr"])
+                values[key] = float(group["lr"])
+                self.lrs.setdefault(key, []).append(values[key])
                 if self.log_momentum:
                     momentum = group["betas"][0] if "betas" in group else group.get("momentum", 0.0)
                     values[key + "-momentum"] = float(momentum)

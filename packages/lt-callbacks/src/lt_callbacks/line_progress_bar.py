@@ -101,6 +101,17 @@ class LineProgressBar(ProgressBar):
         self._due = monotonic() + self.refresh_seconds
 
 
+def lines_of(bar: ProgressBar, trainer: Trainer, module: Any, stage: str) -> LineProgressBar:
+    """What writes lines for a bar that has nowhere to draw: its counts and metrics, at the pace of lines."""
+    lines = LineProgressBar()
+    lines.setup(trainer, module, stage)
+    lines._metrics = bar._metrics
+    if bar.is_enabled:
+        bar.refresh_seconds = lines.refresh_seconds
+        bar._due = monotonic() + bar.refresh_seconds
+    return lines
+
+
 def rate_text(per_second: float) -> str:
     """Batches per second, or seconds per batch where they are slow."""
     if 0 < per_second < 1:

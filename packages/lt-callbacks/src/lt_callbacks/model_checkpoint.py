@@ -32,7 +32,8 @@ class ModelCheckpoint(KeptFiles):
     A scored file holds the weights that the score was computed with: where the trigger fires between validations, the
     save waits for the next one. `save_last` (True and "link" alike) keeps `last.ckpt` as new as the newest trigger and
     as the end of training, whether or not the score improved. A file is deleted after the one that replaces it is
-    complete, and only if this callback wrote it; the file that the run resumed from stays.
+    complete, and only if this callback wrote it; the file that the run resumed from stays. SIGTERM makes the first
+    of a trainer's checkpoint callbacks save the step at which the run stops, `save_on_exception` any failure.
     """
 
     CHECKPOINT_JOIN_CHAR = "-"
@@ -106,6 +107,8 @@ class ModelCheckpoint(KeptFiles):
         if self._active:
             chosen = (self.dirpath or paths.default_folder(trainer)) if trainer.is_global_zero else None
             self.dirpath = trainer.engine.broadcast(chosen)
+            if hasattr(trainer, "claim_folder"):
+                trainer.claim_folder(self.dirpath)
             self._saved_step = self._last_step = 0
             self._schedule.start()
 
@@ -146,7 +149,8 @@ class ModelCheckpoint(KeptFiles):
 
     def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
         """Save under the usual name, unranked; with several processes only what ends all of them is followed."""
-        acts = self.save_on_exception and self._active and not trainer.sanity_checking
+        is_preempted = trainer.received_sigterm and trainer.checkpoint_callback is self
+        acts = (self.save_on_exception or is_preempted) and self._active and not trainer.sanity_checking
         if acts and trainer.global_step not in (0, self._saved_step) and may_save_after(trainer, exception):
             try:
                 self._save_unranked(trainer)
@@ -250,10 +254,8 @@ class ModelCheckpoint(KeptFiles):
                 link(names[0], path)
             else:
                 trainer.save_checkpoint(path, self.save_weights_only)
-        if names and trainer.is_global_zero:
-            for logger in trainer.loggers:
-                if hasattr(logger, "after_save_checkpoint"):
-                    logger.after_save_checkpoint(self)
+        if names:
+            trainer.call_loggers("after_save_checkpoint", self)
         if names and self.verbose:
             score = "" if self.current_score is None else f", `{self.monitor}` {self.current_score.item():.5g}"
             rank_zero_info(f"Epoch {trainer.current_epoch}, step {trainer.global_step}{score}: saved {names[0]}")

@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from lt_interfaces import Callback, MisconfigurationException, Trainer, rank_zero_warn
+from lt_interfaces import Callback, MisconfigurationException, Trainer, did_you_mean, rank_zero_warn
 from torch import Tensor
 
 from lt_callbacks.forward_watch import ForwardWatch
@@ -11,6 +11,7 @@ from lt_callbacks.gradient_norm_monitor import total_norm
 from lt_callbacks.log_steps import has_logged
 
 NEVER = 2**62
+POLICIES = ("raise", "skip", "rollback")
 
 
 class NaNGuard(Callback):
@@ -19,14 +20,20 @@ class NaNGuard(Callback):
     The gradients of such a step are set to zero on the device, so the weights stay good (momentum and weight decay
     still act). The device is read in the steps that are logged; once something was seen, hooks on all modules watch
     the following steps until it comes again. Policy "raise" then ends the run with a `FloatingPointError`, "skip"
-    warns once and logs `skipped_steps`. Under a gradient scaler only the loss is looked at, as scaled gradients may
-    overflow.
+    warns once and logs `skipped_steps`. "rollback" goes on from the newest checkpoint of before the first such step,
+    without the batches of that step, at most `max_rollbacks` times. Under a gradient scaler only the loss is looked
+    at, as scaled gradients may overflow.
     """
 
-    def __init__(self, policy: str = "raise") -> None:
-        if policy not in ("raise", "skip"):
-            raise MisconfigurationException(f"`policy` must be 'raise' or 'skip', got {policy!r}. Choose one.")
+    device_reads = 0
+
+    def __init__(self, policy: str = "raise", max_rollbacks: int = 10) -> None:
+        if policy not in POLICIES:
+            raise MisconfigurationException(f"There is no `policy` {policy!r}. {did_you_mean(policy, POLICIES)}")
         self.policy = policy
+        self.max_rollbacks = max_rollbacks
+        self.rollbacks = 0
+        self._batches: list[tuple[int, int, int]] = []
         self.skipped = 0
         self._told = False
         self._looked = self._saw = 0
@@ -42,6 +49,10 @@ class NaNGuard(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         self._looked, self._first, self._tally, self._told = trainer.global_step, NEVER, None, False
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if self.policy == "rollback":
+            self._batches.append((trainer.global_step + 1, trainer.current_epoch, batch_idx))
 
     def on_before_backward(self, trainer: Trainer, pl_module: Any, loss: Tensor) -> None:
         loss = loss.detach()
@@ -69,6 +80,10 @@ class NaNGuard(Callback):
         if (self._watch is not None or has_logged(trainer)) and trainer.global_step > self._looked:
             self._look(trainer, pl_module)
 
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        if self.policy == "rollback":  # not later: after the last epoch there is no going back
+            self._look(trainer, pl_module)
+
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         self._look(trainer, pl_module)
         if self._watch is not None:
@@ -84,11 +99,15 @@ class NaNGuard(Callback):
         self._looked = trainer.global_step
         if self._tally is None:
             return
+        self.device_reads += 1
         count, first = torch.cat(self._tally[1:]).tolist()
         self._tally[1].zero_()
         self._tally[2].fill_(NEVER)
         self._first = min(self._first, first)
         again = trainer.agree(count > 0)
+        if again and self.policy == "rollback":
+            self._roll_back(trainer)
+        self._batches.clear()
         if again:
             self.skipped += count
             if self.policy == "skip":
@@ -98,6 +117,20 @@ class NaNGuard(Callback):
                 self._watch, self._saw = ForwardWatch(pl_module), trainer.global_step
         elif again or trainer.global_step - self._saw >= max(1, trainer.log_every_n_steps):
             self._tell(pl_module, self._watch)
+
+    def _roll_back(self, trainer: Trainer) -> None:
+        first = int(trainer.engine.all_reduce(torch.tensor(self._first), "min"))
+        spoilt = [(epoch, batch_idx) for step, epoch, batch_idx in self._batches if step == first]
+        self.rollbacks += 1
+        self._first, self._looked = NEVER, -1
+        self._batches.clear()
+        told = f"The loss or its gradients were not finite in step {first}"
+        if self.rollbacks > self.max_rollbacks:
+            raise FloatingPointError(
+                f"{told}, after {self.max_rollbacks} rollbacks. Lower the learning rate, or look at the data."
+            )
+        rank_zero_warn(f"{told}: going back to before it, and on without its batches.")
+        trainer.roll_back(before_step=first, without=spoilt)
 
     def _tell(self, pl_module: Any, watch: ForwardWatch) -> None:
         self._watch, self._told = None, True

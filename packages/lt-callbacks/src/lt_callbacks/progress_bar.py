@@ -1,13 +1,27 @@
 """What all progress displays share: when to draw, when to read metrics, and the words and totals."""
 
 import builtins
+import os
+import sys
 from collections.abc import Sequence
 from time import monotonic
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TextIO
 
 from lt_interfaces import Callback, Trainer, rank_zero_warn
 
 NEVER = float("inf")
+
+
+def can_draw(stream: TextIO) -> bool:
+    """True for a terminal whose cursor moves, and in the kernel of a notebook."""
+    return (stream.isatty() and os.environ.get("TERM") != "dumb") or in_notebook()
+
+
+def in_notebook() -> bool:
+    """True in the kernel of a notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")
+
 
 WORDS_AND_TOTALS = {
     "sanity": ("sanity_check_description", "total_val_batches"),
@@ -38,6 +52,7 @@ class ProgressBar(Callback):
         self._done = self._drawn = 0
         self._evaluated = 0
         self._loader_idx: int | None = None
+        self._display: ProgressBar = self
 
     @property
     def trainer(self) -> Trainer:
@@ -50,6 +65,11 @@ class ProgressBar(Callback):
     def is_enabled(self) -> bool:
         """False where nothing is shown: on all ranks but the first, or after `disable`."""
         return self._enabled
+
+    @property
+    def is_disabled(self) -> bool:
+        """The opposite."""
+        return not self._enabled
 
     def disable(self) -> None:
         """Show nothing."""
@@ -171,7 +191,7 @@ class ProgressBar(Callback):
             every = trainer.log_every_n_steps
             self._log_step = trainer.global_step - trainer.global_step % every + every if every else NEVER
             self._done = self._drawn = done
-            self._open("train", self.train_description, self.total_train_batches, done)
+            self._display._open("train", self.train_description, self.total_train_batches, done)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self._done = batch_idx + 1
@@ -190,7 +210,7 @@ class ProgressBar(Callback):
             self._read(trainer, pl_module)
         elif self._log_step != NEVER and now < self._due + min(1.0, self.refresh_seconds):
             return  # a step with metrics may come soon
-        self._draw("train", self._done)
+        self._display._draw("train", self._done)
         self._drawn = self._done
         self._due = monotonic() + self.refresh_seconds
 
@@ -200,7 +220,7 @@ class ProgressBar(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         if self._enabled:
             self._read(trainer, pl_module)
-            self._close("train", self._done)
+            self._display._close("train", self._done)
 
     def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
         self._begin_pass(trainer, "sanity" if trainer.sanity_checking else "validation")
@@ -240,19 +260,19 @@ class ProgressBar(Callback):
         self._evaluated = 0
         if self._enabled:
             description, total = WORDS_AND_TOTALS[stage]
-            self._open(stage, getattr(self, description), getattr(self, total))
+            self._display._open(stage, getattr(self, description), getattr(self, total))
 
     def _count(self, stage: str) -> None:
         self._evaluated += 1
         if monotonic() >= self._due and self._evaluated % self.refresh_rate == 0:
-            self._draw(stage, self._evaluated)
+            self._display._draw(stage, self._evaluated)
             self._due = monotonic() + self.refresh_seconds
 
     def _end_pass(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         if self._enabled:
             if stage == "validation":
                 self._read(trainer, pl_module)
-            self._close(stage, self._evaluated)
+            self._display._close(stage, self._evaluated)
 
 
 def metrics_text(metrics: dict[str, Any], separator: str = " ") -> str:

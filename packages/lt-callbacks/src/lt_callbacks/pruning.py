@@ -28,7 +28,7 @@ class ModelPruning(Callback):
     def __init__(
         self,
         pruning_fn: str | type[prune.BasePruningMethod],
-        parameters_to_prune: Targets = (),
+        parameters_to_prune: Targets | None = (),
         parameter_names: Sequence[str] | None = None,
         use_global_unstructured: bool = True,
         amount: int | float | Callable[[int], int | float] = 0.5,
@@ -42,12 +42,13 @@ class ModelPruning(Callback):
         prune_on_train_epoch_end: bool = True,
     ) -> None:
         check(pruning_fn, use_global_unstructured, pruning_dim, pruning_norm)
-        if not callable(amount) and not 0 <= amount <= (1 if isinstance(amount, float) else amount):
+        is_amount = isinstance(amount, (int, float)) and 0 <= amount <= (1 if isinstance(amount, float) else amount)
+        if not (callable(amount) or is_amount):
             raise MisconfigurationException(
-                f"`amount` got {amount!r}. Give a share (0.5) or a number of weights (100)."
+                f"`amount` got {amount!r}. Give a share (0.5), a number of weights (100), or a function of the epoch."
             )
         self.pruning_fn, self.amount = pruning_fn, amount
-        self._given, self._names = parameters_to_prune, parameter_names or self.PARAMETER_NAMES
+        self._given, self._names = parameters_to_prune or (), parameter_names or self.PARAMETER_NAMES
         self._globally, self._applies, self._permanent = use_global_unstructured, apply_pruning, make_pruning_permanent
         self._lottery, self._resamples = use_lottery_ticket_hypothesis, resample_parameters
         is_structured = isinstance(pruning_fn, str) and pruning_fn.endswith("_structured")

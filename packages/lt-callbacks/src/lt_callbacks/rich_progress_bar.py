@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
 from lt_interfaces import Trainer
 
-from lt_callbacks.progress_bar import NEVER, ProgressBar
+from lt_callbacks.line_progress_bar import lines_of
+from lt_callbacks.progress_bar import NEVER, ProgressBar, can_draw
 
 
 @dataclass(kw_only=True, slots=True)
@@ -29,7 +31,8 @@ class RichProgressBarTheme:
 class RichProgressBar(ProgressBar):
     """A bar redrawn `refresh_rate` times a second at most, 0 shows nothing; needs `lt-callbacks[rich]`.
 
-    `leave` keeps the bar of each finished epoch; `console_kwargs` go to `rich.console.Console`.
+    `leave` keeps the bar of each finished epoch; `console_kwargs` go to `rich.console.Console`. Where standard error is
+    no terminal it gets lines, unless `console_kwargs` say `file` or `force_terminal`.
     """
 
     def __init__(
@@ -53,10 +56,12 @@ class RichProgressBar(ProgressBar):
         self.leave = leave
         self.theme = theme or RichProgressBarTheme()
         self._console_kwargs = {"stderr": True, **(console_kwargs or {})}
+        self._is_told = not {"file", "force_terminal"}.isdisjoint(self._console_kwargs)
         self._progress: Any = None
         self._tasks: dict[str, Any] = {}
 
-    def _columns(self) -> list[Any]:
+    def configure_columns(self, trainer: Any) -> list[Any]:
+        """The columns, as `rich.progress.Progress` takes them; override to show others."""
         theme, rich = self.theme, self._rich
 
         def styled(style: str, text: str) -> Any:
@@ -78,6 +83,11 @@ class RichProgressBar(ProgressBar):
             styled(theme.metrics, "{task.fields[metrics]}"),
         ]
 
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if not self._is_told and not can_draw(sys.stderr):
+            self._display = lines_of(self, trainer, pl_module, stage)
+
     def print(self, *args: Any, **kwargs: Any) -> None:
         """Print above the bar."""
         if self._progress is None:
@@ -90,7 +100,9 @@ class RichProgressBar(ProgressBar):
             from rich.console import Console
 
             console = Console(**self._console_kwargs)
-            self._progress = self._rich.Progress(*self._columns(), console=console, auto_refresh=False)
+            self._progress = self._rich.Progress(
+                *self.configure_columns(self._trainer), console=console, auto_refresh=False
+            )
             self._progress.start()
         if stage in self._tasks and not (stage == "train" and self.leave):
             self._progress.remove_task(self._tasks[stage])
@@ -133,10 +145,14 @@ class RichProgressBar(ProgressBar):
         self._progress, self._tasks = None, {}
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        if self._display is not self:
+            self._display.on_train_end(trainer, pl_module)
         self._stop()
 
     def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
         """Leave the bar where it is, so that the message starts on a line of its own."""
+        if self._display is not self:
+            self._display.on_exception(trainer, pl_module, exception)
         self._stop()
 
     def teardown(self, trainer: Trainer, pl_module: Any, stage: str) -> None:

@@ -33,6 +33,8 @@ class SpikeDetection(Callback):
     and the one before it go to `skip_batches.json` in `exclude_batches_path`, by default the trainer's root.
     """
 
+    device_reads = 0
+
     def __init__(
         self,
         mode: str = "min",
@@ -96,6 +98,7 @@ class SpikeDetection(Callback):
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
+        self.device_reads += 1
         device = trainer.engine.device
         losses = torch.stack([loss.to(device, torch.float32) for _, loss in waiting])
         for (batch_idx, _), loss in zip(waiting, trainer.engine.all_reduce(losses, "mean").tolist(), strict=True):

@@ -5,7 +5,7 @@ from datetime import timedelta
 from time import monotonic
 from typing import Any
 
-from lt_interfaces import Callback, MisconfigurationException, Trainer, rank_zero_info
+from lt_interfaces import Callback, MisconfigurationException, Trainer, did_you_mean, rank_zero_info
 
 from lt_callbacks.wall_time import Span, seconds_in
 
@@ -35,16 +35,16 @@ class Timer(Callback):
 
     def start_time(self, stage: str = "train") -> float | None:
         """When the stage began, on the monotonic clock; None if it did not."""
-        return self._start.get(stage)
+        return self._start.get(_known(stage))
 
     def end_time(self, stage: str = "train") -> float | None:
         """When the stage ended; None if it did not."""
-        return self._end.get(stage)
+        return self._end.get(_known(stage))
 
     def time_elapsed(self, stage: str = "train") -> float:
         """Seconds spent in the stage so far, for training those of the runs before this one included."""
         offset = self._offset if stage == "train" else 0.0
-        if stage not in self._start:
+        if _known(stage) not in self._start:
             return offset
         return self._end.get(stage, monotonic()) - self._start[stage] + offset
 
@@ -106,3 +106,9 @@ class Timer(Callback):
             if self.verbose and not trainer.should_stop:
                 rank_zero_info(f"The time for training, {timedelta(seconds=self._span.seconds)}, is up.")
             trainer.should_stop = True
+
+
+def _known(stage: str) -> str:
+    if stage not in STAGES and stage != "sanity_check":  # the latter counts as "validate"
+        raise ValueError(f"There is no stage {stage!r}. {did_you_mean(stage, STAGES)}")
+    return stage

@@ -9,7 +9,8 @@ from typing import Any, TextIO
 from lt_interfaces import Trainer
 from tqdm import tqdm  # type: ignore[import-untyped, unused-ignore]
 
-from lt_callbacks.progress_bar import ProgressBar, metrics_text
+from lt_callbacks.line_progress_bar import lines_of
+from lt_callbacks.progress_bar import ProgressBar, can_draw, in_notebook, metrics_text
 
 
 class Bar(tqdm):  # type: ignore[misc, type-arg, unused-ignore]
@@ -26,7 +27,7 @@ class TQDMProgressBar(ProgressBar):
     """
 
     stream: TextIO | None = None
-    """Where to draw; None is standard error."""
+    """Where to draw; None is standard error, which gets lines where it is no terminal and no notebook's."""
 
     def __init__(self, refresh_rate: int = 1, process_position: int = 0, leave: bool = False) -> None:
         if refresh_rate < 0 or process_position < 0:
@@ -47,6 +48,21 @@ class TQDMProgressBar(ProgressBar):
     def train_progress_bar(self) -> Any:
         """The bar of the training epochs; None before and after."""
         return self._bars.get("train")
+
+    @property
+    def val_progress_bar(self) -> Any:
+        """The bar of the validation or sanity check that runs; else None."""
+        return self._bars.get("validation", self._bars.get("sanity"))
+
+    @property
+    def test_progress_bar(self) -> Any:
+        """The bar of the test that runs; else None."""
+        return self._bars.get("test")
+
+    @property
+    def predict_progress_bar(self) -> Any:
+        """The bar of the prediction that runs; else None."""
+        return self._bars.get("predict")
 
     def init_sanity_tqdm(self) -> Any:
         """The bar of the sanity check; override to draw another."""
@@ -70,13 +86,15 @@ class TQDMProgressBar(ProgressBar):
 
     def _bar(self, leave: bool) -> Any:
         stream = self.stream or sys.stderr
-        return _kind_of_bar()(
+        kind = _kind_of_bar()
+        return kind(
             total=0,
             position=self.process_position + ("train" in self._bars),
             leave=leave,
             file=stream,
             **_width(stream),
-            bar_format="{l_bar}{bar:10}{r_bar}",  # the rest of the line is for the metrics
+            # Beside a short bar there is room for metrics; the notebook's own looks for the bare word.
+            bar_format="{l_bar}{bar:10}{r_bar}" if kind is Bar else "{l_bar}{bar}{r_bar}",
             mininterval=0,
             miniters=1,
             delay=1e-9,  # draw when told what to draw, not at once
@@ -85,6 +103,11 @@ class TQDMProgressBar(ProgressBar):
     def print(self, *args: Any, sep: str = " ", end: str = "\n", file: Any = None, **kwargs: Any) -> None:
         """Print above the bar."""
         Bar.write(sep.join(map(str, args)), file=file or sys.stdout, end=end)
+
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if self.stream is None and not can_draw(sys.stderr):
+            self._display = lines_of(self, trainer, pl_module, stage)
 
     def _open(self, stage: str, description: str, total: float, done: int = 0) -> None:
         if stage == "train" and self.leave:
@@ -112,7 +135,8 @@ class TQDMProgressBar(ProgressBar):
     def _close(self, stage: str, done: int) -> None:
         self._draw(stage, done)
         if stage != "train":
-            self._shut(stage)
+            if "train" not in self._bars or not hasattr(self._bars[stage], "container"):
+                self._shut(stage)  # a notebook would show each new one in a new place
             if "train" in self._bars:
                 self._bars["train"].unpause()  # time in validation is not time per training batch
                 self._draw("train", self._done)
@@ -122,10 +146,15 @@ class TQDMProgressBar(ProgressBar):
             self._bars.pop(stage).close()
 
     def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        if self._display is not self:
+            self._display.on_train_end(trainer, pl_module)
+        self._shut("validation")
         self._shut("train")
 
     def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
         """Leave the bars where they are, so that the message starts on a line of its own."""
+        if self._display is not self:
+            self._display.on_exception(trainer, pl_module, exception)
         for stage in list(self._bars)[::-1]:
             self._shut(stage)
 
@@ -150,9 +179,3 @@ def _kind_of_bar() -> Any:
 
         return tqdm_notebook
     return Bar
-
-
-def in_notebook() -> bool:
-    """True in the kernel of a notebook."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return hasattr(shell, "kernel")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain, islice
 from time import perf_counter
 from typing import Any
 
@@ -14,6 +15,8 @@ PARTS_OF_A_PROFILER = ("start", "stop", "profile", "wrap", "setup", "attach", "d
 
 
 _END = object()
+TRAINING_DATA = "[_TrainingEpochLoop].train_dataloader_next"
+PASSED_OVER, SAMPLED = 2, 16  # batches of an epoch: the first may wait for workers to start
 
 
 def checked(profiler: Any) -> Any:
@@ -41,6 +44,8 @@ class Clock:
         self._strategy = f"[Strategy]{type(getattr(engine, 'strategy', engine)).__name__}"
         self.seconds: dict[str, float] = {}
         self._inner = 0.0
+        self._read_before = 0
+        self._waited = self._watched = 0.0
 
     @property
     def is_profiling(self) -> bool:
@@ -49,6 +54,7 @@ class Clock:
 
     def begin(self, trainer: Any, fn: str) -> None:
         """Tell the profiler which entry point it is, and where files go."""
+        self._read_before = _device_reads(trainer)
         if self._profiler is not None:
             self._begun = True
             self._profiler.say = trainer.print
@@ -68,6 +74,10 @@ class Clock:
             self._profiler.describe()
         finally:
             self._profiler.teardown(fn)
+
+    def device_reads(self, trainer: Any) -> int:
+        """How often metrics, and callbacks that count it in `device_reads`, have waited for numbers since `begin`."""
+        return _device_reads(trainer) - self._read_before
 
     def measured(self, action: str, call: Call, part: str | None = None) -> Call:
         """The callable under the profiler's eyes, its time counted for a part; the same callable without a profiler."""
@@ -89,8 +99,29 @@ class Clock:
         return self.timed("validation", self.measured("run_validation", call))
 
     def batches(self, action: str, data: Iterator[Any]) -> Iterator[Any]:
-        """The iterator, each fetch measured."""
-        return data if self._profiler is None else _fetched(self.measured(action, partial(next, data, _END), "data"))
+        """The iterator, each fetch measured; without a profiler those of a few training batches of each epoch."""
+        if self._profiler is not None:
+            return _fetched(self.measured(action, partial(next, data, _END), "data"))
+        return chain(islice(data, PASSED_OVER), self._sampled(data), data) if action == TRAINING_DATA else data
+
+    @property
+    def data_share(self) -> float | None:
+        """How much of the time of the training batches that were watched was spent waiting for data."""
+        return self._waited / self._watched if self._watched else None
+
+    def _sampled(self, data: Iterator[Any]) -> Iterator[Any]:
+        before = None
+        for _ in range(SAMPLED):
+            asked = perf_counter()
+            batch = next(data, _END)
+            got = perf_counter()
+            if batch is _END:
+                return
+            if before is not None:  # from batch to batch: a step, then a wait
+                self._waited += got - asked
+                self._watched += got - before
+            before = got
+            yield batch
 
     def hook(self, action: str, call: Call) -> Call:
         """The same for a hook."""
@@ -110,6 +141,10 @@ class Clock:
                 self._inner = outer + elapsed
 
         return run
+
+
+def _device_reads(trainer: Any) -> int:
+    return sum(getattr(party, "device_reads", 0) for party in (trainer.recorder, *trainer.callbacks))
 
 
 def _fetched(fetch: Call) -> Iterator[Any]:

@@ -6,8 +6,10 @@ from typing import Any
 
 
 def check_folders(trainer: Any, fn: str) -> None:
-    """Refuse a folder of a logger or a checkpoint callback that cannot be made or written."""
+    """Refuse a local folder of a logger or a checkpoint callback that cannot be made or written."""
     for owner, folder in _folders(trainer, fn):
+        if "://" in folder:
+            continue
         there = os.path.abspath(os.path.expanduser(folder))
         while not os.path.lexists(there):
             there = os.path.dirname(there)

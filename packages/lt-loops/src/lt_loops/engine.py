@@ -19,8 +19,12 @@ class SingleDevice:
     scaler = None
     device_mesh = None
     steps_plainly = True
+    requeue_signal = None
 
-    def __init__(self, device: torch.device | str | None = None) -> None:
+    def __init__(
+        self, device: torch.device | str | None = None, checkpoint_io: lt_checkpoint.CheckpointIO | None = None
+    ) -> None:
+        self.checkpoint_io = checkpoint_io or lt_checkpoint.CheckpointIO()
         self._moves = device is not None
         self.device = torch.device(device or "cpu")
 
@@ -90,10 +94,16 @@ class SingleDevice:
         return data
 
     def save(self, path: Any, state: dict[str, Any]) -> None:
-        lt_checkpoint.save(state, path)
+        self.checkpoint_io.save_checkpoint(state, path)
 
     def load(self, path: Any) -> dict[str, Any]:
-        return lt_checkpoint.load(path)
+        return self.checkpoint_io.load_checkpoint(path)
+
+    def stop_together(self, heard: Callable[[int], None]) -> None:
+        """There is nobody to agree with."""
+
+    def requeue(self) -> None:
+        """No scheduler is known here."""
 
     def state_dict(self) -> dict[str, Any]:
         return {}

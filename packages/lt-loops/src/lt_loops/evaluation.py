@@ -118,7 +118,7 @@ class EvaluationLoop:
             on_end(output, batch, batch_idx, i)
             if collection.has_steps and sends_steps:
                 trainer.log_record(recorder.step_record())
-            if trainer.stop_signal is not None:
+            if trainer.stop_signal is not None and trainer.stop_requests.are_due():
                 raise trainer.stop_signal
 
     def _log_returned(self, output: Any) -> None:

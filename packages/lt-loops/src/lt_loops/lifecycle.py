@@ -3,21 +3,26 @@
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import torch
 from lt_interfaces import MisconfigurationException, Stage, is_overridden, rank_zero_warn
 
-from lt_loops import signals, state
+from lt_loops import state
 from lt_loops.arguments import as_list
 from lt_loops.clock import Clock
 from lt_loops.compiled import uncompiled
 from lt_loops.destinations import check_folders
 from lt_loops.hooks import Hooks, check_callbacks, check_names
+from lt_loops.intent import Resume
+from lt_loops.logger_calls import LoggerCalls
 from lt_loops.optimization import AutomaticOptimization, ManualOptimization
 from lt_loops.optimizers import LRSchedulerConfig, Schedulers, configure
 from lt_loops.readings import Readings, TrainerState
-from lt_loops.selection import select
+from lt_loops.returned import Returned, Start
+from lt_loops.selection import next_hpc_path, select
+from lt_loops.signals import StopRequests
 from lt_loops.sources import Source, transfer
 
 STEP = {"fit": "training_step", "validate": "validation_step", "test": "test_step"}
@@ -41,31 +46,44 @@ class Lifecycle(Readings):
     needs_batch_indices: bool
     known_callbacks: int
     enable_autolog_hparams: bool
+    save_checkpoint: Callable[[Any], None]
     gradient_clip_val: float | None
     limit_predict_batches: int | float
     inference_mode: bool
     _fitted: Any
+    _asked: Any
+    claims: dict[str, Any]
+    stop_requests: StopRequests
+    call_loggers: LoggerCalls
+    history: list[dict[str, Any]]
 
     def _run(
         self, fn: str, model: Any, datamodule: Any, ckpt_path: Any, given: Mapping[str, Any], loop: Callable[[], Any]
     ) -> Any:
         """What all entry points share: set up, load, run, tear down, whatever happens."""
         self._attach(fn, model, datamodule, given)
+        result = self.engine.launch(partial(self._work, fn, ckpt_path, loop, Start.here()))
+        return result.take(self) if isinstance(result, Returned) else result
 
-        def run() -> Any:
-            with signals.deferred(self._stop):
-                try:
-                    self.clock.timed("set-up", self._set_up)(fn, ckpt_path)
-                    result = loop()
-                    if fn == "fit":
-                        self.hooks.on_fit_end()
-                except BaseException as error:
-                    self._fail(error)
-                    raise
-                self._tear_down(fn, "success")
-            return result
-
-        return self.engine.launch(run)
+    def _work(self, fn: str, ckpt_path: Any, loop: Callable[[], Any], start: Start) -> Any:
+        """The run itself, in each process; in those that were started for it rank zero's is packed for the way back."""
+        is_elsewhere = start.is_elsewhere()
+        with self.stop_requests.heeded():
+            try:
+                self.clock.timed("set-up", self._set_up)(fn, ckpt_path)
+                result = loop()
+                if fn == "fit":
+                    self.hooks.on_fit_end()
+            except BaseException as error:
+                requeues = fn == "fit" and error is self.stop_signal and self.stop_requests.wants_requeue
+                if requeues:
+                    self._save_for_requeue()
+                self._fail(error)
+                if requeues and self.is_global_zero:
+                    self.engine.requeue()
+                raise
+            self._tear_down(fn, "success")
+        return Returned.from_run(self, result) if is_elsewhere else result
 
     def _stream(self, fn: str, model: Any, datamodule: Any, ckpt_path: Any, given: Mapping[str, Any]) -> Iterator[Any]:
         self._attach(fn, model, datamodule, given)
@@ -102,6 +120,7 @@ class Lifecycle(Readings):
         self.module, self.datamodule = model, datamodule
         self.clock = Clock(self.profiler, self.engine)
         self.stop_signal = None
+        self.engine.checkpoint_io.on_error = self._stop
         required = {"fit": ("training_step", "configure_optimizers"), "predict": ()}.get(fn, (STEP.get(fn, ""),))
         check_names(model, required)
         _check_steps(model, fn)
@@ -155,10 +174,11 @@ class Lifecycle(Readings):
         self._log_dir = None
         self.clock.begin(self, fn)
         self._introduce(module, datamodule)
-        self._take_module_callbacks()
+        self.take_module_callbacks()
         self.resolve_hooks()
         self._prepare_data()
-        path = select(self, ckpt_path, same_model=module is self._fitted)
+        intent = ckpt_path if isinstance(ckpt_path, Resume) else Resume(ckpt_path)
+        path = select(self, intent.path, same_model=module is self._fitted)
         self.ckpt_path = path
         checkpoint = None if path is None else engine.load(path)
         if self.is_global_zero:
@@ -175,13 +195,13 @@ class Lifecycle(Readings):
             self.layer_sync.apply(module)
         self.model = engine.setup_module(module)
         if checkpoint is not None:  # not before: an engine that shards the module has each rank read its part
-            state.restore_module(self, checkpoint, str(path))
+            state.restore_module(self, checkpoint, str(path), intent.weights_only)
         self.evaluated = module
         self.clock.attach(module)
         move = transfer(engine, module, datamodule)
         self.transfer = move and self.clock.strategy("batch_to_device", move)
         if fn == "fit":
-            self._set_up_fit(checkpoint, path)
+            self._set_up_fit(checkpoint, path, intent)
 
     def _introduce(self, *parties: Any) -> None:
         """Let those that ask for it know the trainer, their children included."""
@@ -189,7 +209,19 @@ class Lifecycle(Readings):
             if hasattr(type(party), "trainer") or hasattr(party, "trainer"):
                 party.trainer = self
 
-    def _set_up_fit(self, checkpoint: dict[str, Any] | None, path: str | None) -> None:
+    def _set_up_fit(self, checkpoint: dict[str, Any] | None, path: str | None, intent: Resume) -> None:
+        self.set_up_optimizers()
+        self.hooks.on_fit_start()
+        self._log_hparams()
+        if checkpoint is None:
+            return
+        if not intent.weights_only:
+            state.restore_training(self, checkpoint, str(path))
+            intent.apply(self)
+        self.history.append(intent.record(str(path), checkpoint.get("global_step", 0)))
+
+    def set_up_optimizers(self) -> None:
+        """Make optimizers and schedulers as the module configures them now."""
         module = self.module
         configured = self.clock.module(module, "configure_optimizers", configure)
         optimizers, self.lr_scheduler_configs = configured(module)
@@ -206,10 +238,6 @@ class Lifecycle(Readings):
         self.fit_loop.optimization = kind(self, module, self.optimizers)
         if not getattr(module, "automatic_optimization", True):
             self.schedulers = Schedulers(self, module, [], custom=False)
-        self.hooks.on_fit_start()
-        self._log_hparams()
-        if checkpoint is not None:
-            state.restore_training(self, checkpoint, str(path))
 
     def _prepare_data(self) -> None:
         per_node = getattr(self.datamodule or self.module, "prepare_data_per_node", True)
@@ -217,10 +245,11 @@ class Lifecycle(Readings):
             self.hooks.prepare_data()
         self.engine.barrier("prepare_data")
 
-    def _take_module_callbacks(self) -> None:
-        """The module's own callbacks replace those of the same type."""
-        if self.recorder.silent or not is_overridden(self.module, "configure_callbacks"):
+    def take_module_callbacks(self) -> None:
+        """The module's own callbacks replace those of the same type; asked for once, as they remember things."""
+        if self._asked is self.module or self.recorder.silent or not is_overridden(self.module, "configure_callbacks"):
             return
+        self._asked = self.module
         own = as_list(self.module.configure_callbacks())
         kept = [cb for cb in self.callbacks if not any(isinstance(new, type(cb)) for new in own)]
         self.callbacks[:] = kept + check_callbacks(own)
@@ -267,11 +296,15 @@ class Lifecycle(Readings):
         """No gradients inside; inference mode where its tensors cannot leak into training."""
         return torch.inference_mode() if inference and self.inference_mode else torch.no_grad()
 
-    def _stop(self, reason: BaseException) -> bool:
-        """Remember why to stop after this step; False the second time."""
-        first = self.stop_signal is None
+    def _stop(self, reason: BaseException) -> None:
+        """Remember why to stop after this step."""
         self.stop_signal = self.stop_signal or reason
-        return first
+
+    def _save_for_requeue(self) -> None:
+        try:
+            self.save_checkpoint(next_hpc_path(self))
+        except Exception as error:
+            rank_zero_warn(f"The state could not be saved before the job is requeued: {error}")
 
     def _fail(self, error: BaseException) -> None:
         """Tell everybody, close everything; the error itself is raised on by the caller."""
@@ -285,8 +318,9 @@ class Lifecycle(Readings):
         try:
             self.hooks.teardown(fn)
         finally:
-            for logger in self.loggers if self.is_global_zero else []:
-                self.clock.timed("logging", logger.finalize)(status)
+            self._end_saves(status)
+            if self.loggers:
+                self.clock.timed("logging", self.call_loggers)("finalize", status)
             if status == "success":
                 self.state.status = "finished"
             self.stage = None
@@ -297,6 +331,21 @@ class Lifecycle(Readings):
             ):
                 self.module.to("cpu")
             self.clock.end(fn)
+
+    def _end_saves(self, status: str) -> None:
+        """All files written, all folders free; after a failure its cause must not be hidden by a second one."""
+        io = self.engine.checkpoint_io
+        io.on_error = None
+        try:
+            io.flush()
+        except Exception as error:
+            if status == "success":
+                raise
+            if error is not self.stop_signal:
+                rank_zero_warn(f"A checkpoint could not be written: {error}")
+        finally:
+            while self.claims:
+                self.claims.popitem()[1].release()
 
 
 def _check_steps(model: Any, fn: str) -> None:

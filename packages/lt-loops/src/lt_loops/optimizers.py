@@ -164,7 +164,7 @@ class Schedulers:
     def __init__(self, trainer: Any, module: Any, configs: list[LRSchedulerConfig], custom: bool) -> None:
         self.trainer, self.module = trainer, module
         self.custom = custom
-        self._step_one = trainer.clock.module(module, "lr_scheduler_step", self._step)
+        self._step_one = trainer.clock.module(module, "lr_scheduler_step", self._step) if configs else self._step
         plain = [c for c in configs if not c.reduce_on_plateau]
         plateau = [c for c in configs if c.reduce_on_plateau]
         self.on_step = [c for c in plain if c.interval == "step"]

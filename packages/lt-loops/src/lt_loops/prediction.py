@@ -1,6 +1,7 @@
 """Prediction: the outputs of every batch, kept, written or streamed."""
 
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -8,7 +9,11 @@ from lt_interfaces import is_overridden
 
 from lt_loops.evaluation import evaluation_mode, remember_modes, training_mode
 from lt_loops.hooks import indexed, trimmed
+from lt_loops.parcel import Parcel
+from lt_loops.regrouping import dealt_sampler
 from lt_loops.sources import Source, batches, flat, limited
+
+_NOTHING = object()
 
 
 class PredictionLoop:
@@ -36,22 +41,33 @@ class PredictionLoop:
         self.predictions: list[Any] = []
         self.batch_indices: list[int] | None = None
         self._most: list[float] = []
+        self._total: list[int | None] = []
+        """Batches of all ranks together, for each loader that was dealt out over them."""
 
     def setup(self, limit: int | float) -> None:
         """Request the loaders and count their batches."""
         trainer = self.trainer
         self.given = self.source.request(trainer.clock)
+        given = flat(self.given)
         self.loaders = [
             trainer.engine.setup_dataloaders(
-                x, use_distributed_sampler=trainer.use_distributed_sampler, move_to_device=False, even=False
+                x,
+                use_distributed_sampler=trainer.use_distributed_sampler,
+                move_to_device=False,
+                even=False,
+                whole_batches=True,
             )
-            for x in flat(self.given)
+            for x in given
         ]
+        self._total = [None if dealt is x else len(x) for dealt, x in zip(self.loaders, given, strict=True)]
         counts = [limited("limit_predict_batches", x, limit) for x in self.loaders]
         self.num_batches, self._most = [c[0] for c in counts], [c[1] for c in counts]
 
     def run(self, keep: bool) -> list[Any] | None:
-        """All outputs on the CPU, flat for one loader, a list for each of several; None unless kept."""
+        """All outputs on the CPU, flat for one loader, a list for each of several; None unless kept.
+
+        Of all ranks, on all ranks, in the order of the data. `predictions` are this rank's own.
+        """
         self.predictions = [[] for _ in self.loaders]
         moves = self.trainer.engine.device.type != "cpu"
         for dataloader_idx, output in self.stream():
@@ -59,7 +75,18 @@ class PredictionLoop:
                 self.predictions[dataloader_idx].append(on_cpu(output) if moves else output)
         if not keep:
             return None
-        return self.predictions[0] if len(self.loaders) == 1 else self.predictions
+        whole = [self._of_all_ranks(i) for i in range(len(self.loaders))]
+        return whole[0] if len(self.loaders) == 1 else whole
+
+    def _of_all_ranks(self, i: int) -> list[Any]:
+        own: list[Any] = self.predictions[i]
+        total = self._total[i]
+        if total is None:
+            return own
+        parcel = Parcel((dealt_sampler(self.loaders[i]).rank, own))
+        shares = dict(other.content for other in self.trainer.engine.all_gather(parcel))
+        turns = zip_longest(*(shares[rank] for rank in sorted(shares)), fillvalue=_NOTHING)
+        return [output for turn in turns for output in turn if output is not _NOTHING][:total]
 
     def stream(self) -> Iterator[tuple[int, Any]]:
         """Each output with the index of its loader, one at a time; nothing is kept."""

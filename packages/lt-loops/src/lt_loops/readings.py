@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lt_loops.evaluation import EvaluationLoop
     from lt_loops.prediction import PredictionLoop
     from lt_loops.recorder import Recorder
+    from lt_loops.signals import StopRequests
     from lt_loops.training import FitLoop
 
 
@@ -43,6 +44,7 @@ class Readings:
     recorder: "Recorder"
     state: TrainerState
     stop_signal: BaseException | None
+    stop_requests: "StopRequests"
     default_root_dir: str
     fit_loop: "FitLoop"
     validate_loop: "EvaluationLoop"
@@ -118,7 +120,7 @@ class Readings:
     min_epochs = property(lambda self: self.fit_loop.min_epochs or None)
     max_steps = property(lambda self: self.fit_loop.max_steps)
     min_steps = property(lambda self: self.fit_loop.min_steps or None)
-    val_check_batch = property(lambda self: self.fit_loop.validates_every, doc="Batches between two validations.")
+    val_check_batch = property(lambda self: self.fit_loop.validation.every, doc="Batches between two validations.")
     num_training_batches = property(lambda self: self.fit_loop.num_batches)
     num_val_batches = property(lambda self: self.validate_loop.num_batches)
     num_test_batches = property(lambda self: self.test_loop.num_batches)
@@ -140,7 +142,9 @@ class Readings:
     sanity_checking = _stage_flag(Stage.SANITY_CHECK)
     evaluating = property(lambda self: self.stage in (Stage.VALIDATE, Stage.TEST, Stage.SANITY_CHECK))
     interrupted = property(lambda self: self.state.status == "interrupted")
-    received_sigterm = property(lambda self: isinstance(self.stop_signal, SystemExit))
+    received_sigterm = property(
+        lambda self: isinstance(self.stop_signal, SystemExit) and not self.stop_requests.wants_requeue
+    )
 
     @property
     def num_sanity_val_batches(self) -> list[float]:
@@ -156,7 +160,7 @@ class Readings:
     @property
     def awaits_validation(self) -> bool:
         """True in a fit that will validate and has not yet."""
-        return self.enable_validation and not self.fit_loop.has_validated
+        return self.enable_validation and self.fit_loop.validation.at is None
 
     @property
     def enable_validation(self) -> bool:

@@ -5,7 +5,7 @@ formatted or reduced over ranks until somebody asks for it.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, ValuesView
 from typing import Any
 
 from lt_interfaces import MisconfigurationException, rank_zero_warn
@@ -33,6 +33,7 @@ class Recorder:
         self.tick = 0
         self.batch: Any = None
         self._batch_size: int | None = None
+        self.device_reads = 0
 
     def enter(self, collection: Collection) -> None:
         """Collect for another stage until `leave`."""
@@ -212,7 +213,7 @@ class Recorder:
         for entry, suffix in self.collection.each():
             if entry.on_step and entry.live and entry.logger and entry.value is not None:
                 found[entry.step_name + suffix] = entry.step_value()
-        values = dict(zip(found, read(found.values()), strict=True))
+        values = dict(zip(found, self._read(found.values()), strict=True))
         self._logged.update(values)
         return values
 
@@ -230,7 +231,7 @@ class Recorder:
         """Close the epoch of this stage: its record for the loggers; the accumulators start anew."""
         self.reduce()
         out = {e.epoch_name + s: e.reduced for e, s in self.collection.each() if e.logger and e.reduced is not None}
-        record = dict(zip(out, read(out.values()), strict=True))
+        record = dict(zip(out, self._read(out.values()), strict=True))
         self._logged.update(record)
         for entry, _ in self.collection.each():
             entry.reset()
@@ -280,7 +281,7 @@ class Recorder:
     def progress_bar_metrics(self) -> dict[str, float]:
         """The latest values meant for the bar, as numbers; reads the device."""
         self._note_steps(self.collection)
-        return dict(zip(self._bar, read(self._bar.values()), strict=True))
+        return dict(zip(self._bar, self._read(self._bar.values()), strict=True))
 
     def state_dict(self, names: Mapping[int, str]) -> dict[str, Any]:
         """What the training epoch has gathered, and the latest values; `names` of metric objects by their id."""
@@ -302,6 +303,10 @@ class Recorder:
         self.finished.update(state["finished"])
         self._logged.update(state["logged"])
         self._bar.update(state["bar"])
+
+    def _read(self, values: ValuesView[Any]) -> list[float]:
+        self.device_reads += bool(values)
+        return read(values)
 
     def forget(self) -> None:
         """Start a run with nothing of the former one; who holds the former one's values keeps them as they are."""

@@ -23,17 +23,27 @@ def _over_ranks(live: Named, engine: Any) -> list[tuple[Entry, str, Tensor]]:
     """One packed collective per kind of reduction; a rank that saw no batch adds nothing."""
     mine = {entry.name + suffix: (entry, suffix) for entry, suffix in live}
     order = engine.broadcast(
-        [(key, entry.reduce.name) for key, (entry, _) in mine.items() if not (entry.rank_zero_only or entry.is_metric)]
+        [
+            (key, entry.reduce.name, _is_wide(entry))
+            for key, (entry, _) in mine.items()
+            if not (entry.rank_zero_only or entry.is_metric)
+        ]
     )
     values: dict[str, Tensor] = {}
     for kind in ("mean", "sum", "min", "max"):
-        keys = [key for key, name in order if name == kind]
-        if keys:
-            packed = _packed(kind, [mine[k][0].parts() if k in mine else (None, 0.0) for k in keys], engine)
-            values.update(zip(keys, packed.to(torch.get_default_dtype()), strict=True))
+        some = [(key, wide) for key, name, wide in order if name == kind]
+        if some:
+            packed = _packed(kind, [mine[k][0].parts() if k in mine else (None, 0.0) for k, _ in some], engine)
+            narrow = packed.to(torch.get_default_dtype())
+            values.update({k: (packed if wide else narrow)[i] for i, (k, wide) in enumerate(some)})
     return [
         (entry, suffix, values[key] if key in values else entry.epoch_value()) for key, (entry, suffix) in mine.items()
     ]
+
+
+def _is_wide(entry: Entry) -> bool:
+    total, _ = entry.parts()
+    return total is not None and total.dtype == torch.float64
 
 
 def _packed(kind: str, parts: list[tuple[Tensor | None, float]], engine: Any) -> Tensor:

@@ -8,18 +8,13 @@ from torch import nn
 
 from lt_loops import metric_states, rng
 from lt_loops.entry import is_metric
+from lt_loops.parcel import Parcel
+from lt_loops.regrouping import Regrouping, order_seeds
 
 WITHIN = ("batch", "ready", "validation")
 """Where training may stand between two batches of an epoch."""
 OWING = ("batch", "validation", "closing", "epoch_end", "decided")
 """Where something has to follow before the next batch or epoch."""
-
-
-class Parcel:
-    """Something that collectives hand over whole."""
-
-    def __init__(self, content: Any) -> None:
-        self.content = content
 
 
 def capture(trainer: Any) -> dict[str, Any]:
@@ -38,6 +33,11 @@ def capture(trainer: Any) -> dict[str, Any]:
         "window": progress.window,
         "stepped": fit.stepped,
         "validated": _has_validated_here(trainer),
+        "left_out": sorted(fit.left_out),
+        "order_seeds": order_seeds(fit.loader),
+        "regrouping": None if fit.regrouping is None else fit.regrouping.state_dict(),
+        "regrouped_from": fit.regrouped_from,
+        "history": list(trainer.history),
         "ranks": ranks,
     }
 
@@ -57,10 +57,9 @@ def _of_this_rank(trainer: Any) -> dict[str, Any]:
 
 
 def _has_validated_here(trainer: Any) -> bool:
-    fit, progress = trainer.fit_loop, trainer.progress
     if trainer.stage == Stage.VALIDATE:
         return bool(trainer.validate_loop.over)
-    return bool(fit.validated_at == (progress.epoch, progress.batch))
+    return bool(trainer.fit_loop.validation.is_here())
 
 
 def _metrics(module: Any) -> dict[str, Any]:
@@ -78,8 +77,13 @@ def restore(trainer: Any, own: dict[str, Any]) -> None:
     progress.batch, progress.window = own["batch"], own["window"]
     fit.at, fit.stepped = own["at"], own["stepped"]
     fit.batch_idx = progress.batch - 1
+    fit.left_out = {tuple(place) for place in own.get("left_out", ())}
+    trainer.history = list(own.get("history", ()))
     if own["validated"]:
-        fit.validated_at = (progress.epoch, progress.batch)
+        fit.validation.at = (progress.epoch, progress.batch)
+    fit.order_seeds = own.get("order_seeds", [])
+    fit.regrouping = Regrouping.of(own["regrouping"]) if own.get("regrouping") else None
+    fit.regrouped_from = own.get("regrouped_from", 0)
     if len(ranks) != trainer.world_size:
         mine = _for_another_number(trainer, ranks)
     else:
@@ -90,12 +94,19 @@ def restore(trainer: Any, own: dict[str, Any]) -> None:
 
 
 def _for_another_number(trainer: Any, ranks: list[Any]) -> dict[str, Any]:
-    """As many batches of the epoch behind all ranks together; what ranks had each for itself is given up."""
-    progress, then, now = trainer.progress, len(ranks), trainer.world_size
-    progress.batch, progress.window = progress.batch * then // now, 0
+    """The epoch's samples that are left are dealt out anew; what ranks had each for itself is given up."""
+    fit, progress, then = trainer.fit_loop, trainer.progress, len(ranks)
+    behind, progress.window = progress.batch - progress.window, 0  # an open window is trained again
+    if fit.at in WITHIN and progress.batch:
+        if fit.regrouping is None:
+            seed = next(iter(fit.order_seeds), None)
+            fit.regrouping = Regrouping(then, seed, progress.epoch, ranks[0]["epoch_rng"])
+        fit.regrouping.cuts.append((then, behind - fit.regrouped_from))
+        fit.is_regrouped_now = True
+        progress.batch = behind * then // trainer.world_size
     rank_zero_warn(
-        f"The checkpoint is of {then} processes and there are {now}: training goes on with the samples of the epoch "
-        "that are left, but not bit for bit, and means over this epoch start anew."
+        f"The checkpoint is of {then} processes and there are {trainer.world_size}: training goes on with the samples "
+        "of the epoch that are left, but not bit for bit, and means over this epoch start anew."
     )
     mine = ranks[trainer.global_rank % then]
     records = {**mine["records"], "entries": []}

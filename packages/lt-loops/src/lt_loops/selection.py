@@ -1,13 +1,15 @@
 """Which checkpoint an entry point starts from: what `ckpt_path` and its words mean."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import lt_checkpoint
 from lt_interfaces import CheckpointError, MisconfigurationException, rank_zero_info, rank_zero_warn
 
-WORDS = ("best", "last", "auto", "current")
+WORDS = ("best", "last", "auto", "hpc", "current")
+_HPC = re.compile(r"hpc_ckpt_(\d+)\.ckpt")
 
 
 def select(trainer: Any, ckpt_path: Any, same_model: bool) -> str | None:
@@ -15,12 +17,14 @@ def select(trainer: Any, ckpt_path: Any, same_model: bool) -> str | None:
 
     "best" and "last" are those of this trainer's run, or of the newest run under `default_root_dir` if this trainer
     has had none. If there is none at all, `fit` starts afresh from "last", with a warning, and the others refuse both;
-    "auto" is "last" that starts afresh without a word; "current" loads nothing.
-    Without a word, evaluation after a fit with checkpointing takes the best file of that fit.
+    "auto" is "last" that starts afresh without a word; "hpc" is what was saved before a scheduler took the machine
+    away; "current" loads nothing.
+    Without a word, evaluation after a fit with checkpointing takes the best file of that fit, and `fit` in a job that
+    its scheduler starts again goes on with "hpc".
     """
     if ckpt_path is None:
         if trainer.fn == "fit":
-            return _left_by_a_failure(trainer)
+            return _left_by_a_failure(trainer) or _left_for_requeue(trainer)
         if same_model and (best := _best_in_memory(trainer)):
             rank_zero_info(f"Using the best checkpoint of the fit, {best}; `ckpt_path='current'` keeps the weights.")
             return best
@@ -29,6 +33,8 @@ def select(trainer: Any, ckpt_path: Any, same_model: bool) -> str | None:
         return None
     if ckpt_path == "best":
         return _best(trainer)
+    if ckpt_path == "hpc":
+        return _hpc(trainer)
     if ckpt_path in ("last", "auto"):
         return _last(trainer, said=ckpt_path == "last")
     return str(os.fspath(ckpt_path))
@@ -44,6 +50,40 @@ def _left_by_a_failure(trainer: Any) -> str | None:
     return None
 
 
+def next_hpc_path(trainer: Any) -> str:
+    """Where the state goes that a requeued job continues from; the numbers say which is newest."""
+    numbers = [int(match[1]) for match in map(_HPC.fullmatch, _names(trainer.default_root_dir)) if match]
+    path: str = os.path.join(trainer.default_root_dir, f"hpc_ckpt_{max(numbers, default=0) + 1}.ckpt")
+    return path
+
+
+def _names(folder: str) -> list[str]:
+    return os.listdir(folder) if os.path.isdir(folder) else []
+
+
+def _hpc_files(trainer: Any) -> list[Path]:
+    """Newest first."""
+    found = {int(match[1]): match[0] for match in map(_HPC.fullmatch, _names(trainer.default_root_dir)) if match}
+    return [Path(trainer.default_root_dir, found[number]) for number in sorted(found, reverse=True)]
+
+
+def _left_for_requeue(trainer: Any) -> str | None:
+    """In a job that is started again: the state it was stopped in."""
+    if trainer.engine.requeue_signal is None or not _hpc_files(trainer):
+        return None
+    return _hpc(trainer)
+
+
+def _hpc(trainer: Any) -> str:
+    files = _hpc_files(trainer)
+    if not files:
+        raise MisconfigurationException(
+            f"`ckpt_path='hpc'` was asked for, and {trainer.default_root_dir} holds no `hpc_ckpt_<number>.ckpt`. "
+            "Use 'auto' to start afresh where there is none."
+        )
+    return _newest_good(files)
+
+
 def _checkpointers(trainer: Any) -> list[Any]:
     return [cb for cb in trainer.callbacks if hasattr(cb, "best_model_path")]
 
@@ -56,10 +96,12 @@ def _best_in_memory(trainer: Any) -> str | None:
 
 
 def _newest_files(trainer: Any) -> list[Path]:
-    """Checkpoints under the root, newest first."""
+    """Checkpoints under the root, newest first; not the copies that experiment trackers keep as "artifacts"."""
     files = Path(trainer.default_root_dir).glob("**/*.ckpt")
     return sorted(
-        (f for f in files if f.is_file()), key=lambda f: (f.stat().st_mtime_ns, f.name == "last.ckpt"), reverse=True
+        (f for f in files if f.is_file() and "artifacts" not in f.parts),
+        key=lambda f: (f.stat().st_mtime_ns, f.name == "last.ckpt"),
+        reverse=True,
     )
 
 
@@ -105,6 +147,10 @@ def _last(trainer: Any, said: bool) -> str | None:
                 f"There is no checkpoint under {trainer.default_root_dir} to continue from: starting afresh."
             )
         return None
+    return _newest_good(files)
+
+
+def _newest_good(files: list[Path]) -> str:
     found, skipped = lt_checkpoint.last_good(files)
     for reason in skipped.values():
         rank_zero_warn(f"Skipped a checkpoint. {reason}")

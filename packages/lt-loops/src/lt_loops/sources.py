@@ -28,12 +28,12 @@ class Source:
         owners = [o for o in (datamodule, module) if o is not None and is_overridden(o, hook)]
         self.is_given = given is not None
         self.is_defined = self.is_given or bool(owners)
-        self._given, self._owner = given, owners[0] if owners else None
+        self.given, self._owner = given, owners[0] if owners else None
         self._kind = "LightningModule" if self._owner is module else "LightningDataModule"
 
     def request(self, clock: Clock) -> Any:
         """Ask for the loaders, as the user gives them."""
-        loaders = self._given
+        loaders = self.given
         if loaders is None and self._owner is not None:
             name = hook_name(self.stage)
             action = f"[{self._kind}]{type(self._owner).__name__}.{name}"
@@ -44,6 +44,17 @@ class Source:
                 f"Pass a loader, or define `{hook_name(self.stage)}` on the module or the data module."
             )
         return loaders
+
+
+def data_of(loaders: Any, more: Any, datamodule: Any) -> tuple[Any, Any]:
+    """Loaders and data module; a data module in the loaders' place is taken as one."""
+    if hasattr(loaders, "train_dataloader") or hasattr(loaders, "prepare_data"):
+        if datamodule is not None:
+            raise MisconfigurationException("Two data modules were given. Pass one, as `datamodule=`.")
+        loaders, datamodule = None, loaders
+    if datamodule is not None and (loaders is not None or more is not None):
+        raise MisconfigurationException("Both loaders and a data module were given. Pass one or the other.")
+    return loaders, datamodule
 
 
 def is_combined(loader: Any) -> bool:

@@ -1,10 +1,11 @@
 """A run's state gathered into one checkpoint and put back; the layout is Lightning's, so each loads the other's."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from lt_interfaces import MisconfigurationException, Stateful, is_overridden, nearest, rank_zero_warn
+from lt_checkpoint import load_weights
+from lt_interfaces import MisconfigurationException, Stateful, is_overridden, rank_zero_info, rank_zero_warn
 
 from lt_loops import resumption
 
@@ -109,11 +110,15 @@ def _loops(trainer: Any) -> dict[str, Any]:
     }
 
 
-def restore_module(trainer: Any, checkpoint: dict[str, Any], path: str) -> None:
-    """Weights, the data module's state and the callbacks' state."""
+def restore_module(trainer: Any, checkpoint: dict[str, Any], path: str, weights_only: bool = False) -> None:
+    """Weights, and unless they alone are wanted the data module's state and the callbacks' state."""
     module = trainer.module
     strict = getattr(module, "strict_loading", None)
-    load_weights(module, checkpoint["state_dict"], strict is not False, path)
+    left_out = load_weights(module, checkpoint["state_dict"], True if strict is None else strict, path)
+    if left_out:
+        rank_zero_info(left_out)
+    if weights_only:
+        return
     datamodule = trainer.datamodule
     if datamodule is not None and type(datamodule).__qualname__ in checkpoint:
         datamodule.load_state_dict(checkpoint[type(datamodule).__qualname__])
@@ -126,32 +131,6 @@ def restore_module(trainer: Any, checkpoint: dict[str, Any], path: str) -> None:
             callback.load_state_dict(states.pop(key))
     if states:
         rank_zero_warn(f"The checkpoint {path} holds the state of callbacks that are not there now: {sorted(states)}.")
-
-
-def load_weights(module: Any, weights: Mapping[str, Any], strict: bool, path: str) -> None:
-    """Load a state dict; a key that does not fit is named with the nearest one."""
-    try:
-        module.load_state_dict(weights, strict=strict)
-    except RuntimeError as error:
-        own = module.state_dict()
-        missing, unexpected = [k for k in own if k not in weights], [k for k in weights if k not in own]
-        if not (missing or unexpected):
-            raise MisconfigurationException(
-                f"The weights in {path} do not fit `{type(module).__name__}`: {error} "
-                "Build the module with the arguments it was trained with."
-            ) from error
-        lines = [f"`{k}` is not in the file{_near(k, unexpected)}" for k in missing[:5]]
-        lines += [f"`{k}` is not in the module{_near(k, missing)}" for k in unexpected[:5]]
-        raise MisconfigurationException(
-            f"The weights in {path} do not fit `{type(module).__name__}`: {'; '.join(lines)}"
-            f"{', ...' if len(missing) + len(unexpected) > len(lines) else ''}. "
-            "Set `self.strict_loading = False` to load those that fit."
-        ) from error
-
-
-def _near(key: str, others: list[str]) -> str:
-    match = nearest(key, others)
-    return f" (nearest: `{match}`)" if match else ""
 
 
 def restore_training(trainer: Any, checkpoint: dict[str, Any], path: str) -> None:
@@ -177,6 +156,9 @@ def restore_training(trainer: Any, checkpoint: dict[str, Any], path: str) -> Non
         resumption.restore(trainer, checkpoint["lt"])
     else:
         _restore_lightnings(trainer, checkpoint)
+    if trainer.progress.step:
+        for optimizer in trainer.optimizers:
+            optimizer._opt_called = True  # torch warns of a schedule before any step; these were before the restart
     fit = trainer.fit_loop
     if fit.max_epochs not in (None, -1) and trainer.progress.epoch > fit.max_epochs:
         raise MisconfigurationException(
@@ -190,7 +172,8 @@ def _restore_lightnings(trainer: Any, checkpoint: dict[str, Any]) -> None:
     progress, loops = trainer.progress, checkpoint.get("loops", {}).get("fit_loop", {})
     epochs = loops.get("epoch_progress", {}).get("current", {})
     batch = loops.get("epoch_loop.batch_progress", {})
-    progress.step = checkpoint.get("global_step", 0)
+    stepped = loops.get("epoch_loop.state_dict", {}).get("_batches_that_stepped")
+    progress.step = checkpoint.get("global_step", 0) if stepped is None else stepped
     progress.epoch = epochs.get("processed", checkpoint.get("epoch", 0))
     within = batch.get("current", {}).get("ready", 0)
     progress.batch = 0 if batch.get("is_last_batch", True) else within

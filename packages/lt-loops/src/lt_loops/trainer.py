@@ -1,31 +1,35 @@
 """The trainer that takes objects: an engine, callbacks, loggers, and the limits of the loops."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import lt_checkpoint
 import torch
 from lt_interfaces import MisconfigurationException, Progress, Stage, rank_zero_info
 
-from lt_loops import arguments, state
+from lt_loops import arguments, rollback, state
 from lt_loops.arguments import Checks, as_list, count, flag, share
 from lt_loops.clock import Clock, checked
 from lt_loops.engine import SingleDevice
 from lt_loops.evaluation import EvaluationLoop
 from lt_loops.hooks import Hooks, check_callbacks
-from lt_loops.lifecycle import Lifecycle
+from lt_loops.logger_calls import LoggerCalls
 from lt_loops.optimizers import LRSchedulerConfig, Schedulers
 from lt_loops.prediction import PredictionLoop
 from lt_loops.readings import TrainerState
 from lt_loops.recorder import Recorder
 from lt_loops.reduction import as_float
+from lt_loops.signals import StopRequests
+from lt_loops.sources import data_of
 from lt_loops.table import results_table
 from lt_loops.training import FitLoop, warn_about_frozen_modes
+from lt_loops.trial import Trials
 
 
-class Trainer(Lifecycle):
+class Trainer(Trials):
     """Fits, validates, tests and predicts with any module that has the step methods; no base class is needed.
 
     Takes objects only; `lt.Trainer` adds the flags. Without an engine the module trains in this process, where it is.
@@ -123,6 +127,8 @@ class Trainer(Lifecycle):
         self.state = TrainerState()
         self.should_stop = False
         self.stop_signal: BaseException | None = None
+        self.stop_requests = StopRequests(self)
+        self.call_loggers = LoggerCalls(self)
         self.module: Any = None
         self.model: Any = None
         self.evaluated: Any = None
@@ -135,7 +141,11 @@ class Trainer(Lifecycle):
         self.needs_batch_indices = False
         self.known_callbacks = 0
         self._fitted: Any = None
+        self._asked: Any = None
+        self.history: list[dict[str, Any]] = []
+        """Each start of this run from a checkpoint: path, step, what was taken and what was changed."""
         self._log_dir: str | None = None
+        self.claims: dict[str, lt_checkpoint.Claim] = {}
         self.callbacks.sort(key=lambda cb: getattr(cb, "priority", 0))
 
     def fit(
@@ -148,7 +158,7 @@ class Trainer(Lifecycle):
         weights_only: bool | None = None,
     ) -> None:
         """Train, validating along the way; a second call on the same trainer goes on where the first one stopped."""
-        train_dataloaders, datamodule = _data(train_dataloaders, val_dataloaders, datamodule)
+        train_dataloaders, datamodule = data_of(train_dataloaders, val_dataloaders, datamodule)
         if self.fit_loop.max_epochs is None and self.fit_loop.max_steps == -1 and not self._has_time_limit():
             self.fit_loop.max_epochs = 1000
             rank_zero_info("Neither `max_epochs` nor `max_steps` was given: training for at most 1000 epochs.")
@@ -191,11 +201,9 @@ class Trainer(Lifecycle):
         weights_only: bool | None = None,
     ) -> list[Any] | None:
         """The outputs of every batch on the CPU, a list per loader if there are several."""
-        dataloaders, datamodule = _data(dataloaders, None, datamodule)
+        dataloaders, datamodule = data_of(dataloaders, None, datamodule)
 
-        def run() -> list[Any] | None:
-            return self._predict(return_predictions is not False)
-
+        run = partial(self._predict, return_predictions is not False)
         predictions: list[Any] | None = self._run(
             "predict", model, datamodule, ckpt_path, {"predict": dataloaders}, run
         )
@@ -205,32 +213,32 @@ class Trainer(Lifecycle):
         self, model: Any = None, dataloaders: Any = None, datamodule: Any = None, ckpt_path: Any = None
     ) -> Iterator[Any]:
         """The outputs of every batch, one at a time and in order; nothing is kept, whatever the length."""
-        dataloaders, datamodule = _data(dataloaders, None, datamodule)
+        dataloaders, datamodule = data_of(dataloaders, None, datamodule)
         yield from self._stream("predict", model, datamodule, ckpt_path, {"predict": dataloaders})
 
     def _evaluate(
         self, fn: str, loop: EvaluationLoop, model: Any, loaders: Any, ckpt_path: Any, verbose: bool, datamodule: Any
     ) -> list[dict[str, float]]:
-        loaders, datamodule = _data(loaders, None, datamodule)
-
-        def run() -> list[dict[str, float]]:
-            limit = self.limit_val_batches if fn == "validate" else self.limit_test_batches
-            if not limit:
-                return []
-            self.stage = Stage(fn)
-            loop.setup(limit)
-            if not any(loop.num_batches):
-                raise MisconfigurationException(
-                    f"The loaders to {fn} on have no batches. Check that their datasets are not empty."
-                )
-            with self.no_grad(inference=True):
-                rows = [{k: float(v) for k, v in row.items()} for row in loop.run()]
-            if verbose and any(rows):
-                self.print(results_table(fn, rows))
-            return rows
-
+        loaders, datamodule = data_of(loaders, None, datamodule)
+        run = partial(self._evaluated_rows, fn, loop, verbose)
         results: list[dict[str, float]] = self._run(fn, model, datamodule, ckpt_path, {fn: loaders}, run)
         return results
+
+    def _evaluated_rows(self, fn: str, loop: EvaluationLoop, verbose: bool) -> list[dict[str, float]]:
+        limit = self.limit_val_batches if fn == "validate" else self.limit_test_batches
+        if not limit:
+            return []
+        self.stage = Stage(fn)
+        loop.setup(limit)
+        if not any(loop.num_batches):
+            raise MisconfigurationException(
+                f"The loaders to {fn} on have no batches. Check that their datasets are not empty."
+            )
+        with self.no_grad(inference=True):
+            rows = [{k: float(v) for k, v in row.items()} for row in loop.run()]
+        if verbose and any(rows):
+            self.print(results_table(fn, rows))
+        return rows
 
     def _predict(self, keep: bool) -> list[Any] | None:
         if not self.limit_predict_batches:
@@ -246,23 +254,20 @@ class Trainer(Lifecycle):
         self.fit_loop.sanity_check()
         with torch.autograd.set_detect_anomaly(True) if self.detect_anomaly else nullcontext():
             self.fit_loop.run()
+        self.flush_checkpoints()
         self._fitted = self.module
 
     def log_record(self, record: Mapping[str, float]) -> None:
         """Send a record to all loggers, with the epoch, at the run's step."""
         if not record or not self.loggers or not self.is_global_zero:
             return
-        send = self.clock.timed("logging", self.clock.measured("log_metrics", self._send))
-        send({"epoch": self.progress.epoch, **record})
-
-    def _send(self, record: Mapping[str, Any]) -> None:
-        for logger in self.loggers:
-            logger.log_metrics(record, step=self.progress.step)
+        send = self.clock.timed("logging", self.clock.measured("log_metrics", self.call_loggers))
+        send("log_metrics", {"epoch": self.progress.epoch, **record}, step=self.progress.step)
 
     def save_logs(self) -> None:
         """Let the loggers hand over what they buffer; before each checkpoint and at the end of each epoch."""
-        for logger in self.loggers if self.is_global_zero else []:
-            self.clock.timed("logging", logger.save)()
+        if self.loggers:
+            self.clock.timed("logging", self.call_loggers)("save")
 
     def log_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Send a record of a callback's to all loggers now, and let other callbacks see it."""
@@ -273,6 +278,11 @@ class Trainer(Lifecycle):
         """Write a checkpoint of the run as it stands; every rank must call."""
         if self.module is None:
             raise AttributeError("`trainer.save_checkpoint` was called before any module was attached. Fit first.")
+        if storage_options is not None:
+            raise TypeError(
+                f"`trainer.save_checkpoint` takes no `storage_options`, got {storage_options!r}. Set what a store "
+                "needs in `fsspec.config`, or pass a `CheckpointIO` of your own as a plugin."
+            )
         write = self.clock.timed("checkpoints", self.clock.measured("save_checkpoint", self._save_checkpoint))
         write(filepath, bool(weights_only))
 
@@ -283,13 +293,52 @@ class Trainer(Lifecycle):
     def remove_checkpoint(self, filepath: Any) -> None:
         """Delete a checkpoint that this run wrote."""
         if self.is_global_zero:
-            lt_checkpoint.remove(filepath)
+            self.engine.checkpoint_io.remove_checkpoint(filepath)
 
     def link_checkpoint(self, source: Any, target: Any) -> None:
         """Give a checkpoint a second name without writing it again."""
+        self._on_rank_zero(partial(self.engine.checkpoint_io.link_checkpoint, source, target))
+
+    def checkpoint_exists(self, filepath: Any) -> bool:
+        """True for a checkpoint that this process sees or that is being written, wherever checkpoints go."""
+        return bool(self.engine.checkpoint_io.exists(filepath))
+
+    def flush_checkpoints(self) -> None:
+        """Return when all checkpoints are where they belong; every rank must call."""
+        self._on_rank_zero(self.engine.checkpoint_io.flush)
+
+    def claim_folder(self, folder: Any) -> None:
+        """Keep other runs from writing there until this one ends; every rank must call.
+
+        RuntimeError if another run has it. Of stores on other machines nothing is claimed.
+        """
+        self._on_rank_zero(partial(self._claim, os.fspath(folder)))
+
+    def _claim(self, folder: str) -> None:
+        if folder not in self.claims and "://" not in folder:
+            self.claims[folder] = lt_checkpoint.claim(folder)
+
+    def _on_rank_zero(self, task: Callable[[], Any]) -> None:
+        """Do it there, wait for it everywhere; if it fails there, it fails everywhere."""
+        error: Exception | None = None
         if self.is_global_zero:
-            lt_checkpoint.link(source, target)
-        self.engine.barrier("link_checkpoint")
+            try:
+                task()
+            except Exception as raised:
+                error = raised
+        told = self.engine.broadcast(None if error is None else f"{type(error).__name__}: {error}")
+        if error is not None:
+            raise error
+        if told is not None:
+            raise RuntimeError(f"Rank 0 stopped: {told}")
+
+    def roll_back(self, before_step: int, without: Iterable[tuple[int, int]] = ()) -> None:
+        """Leave this training batch and go on from the newest good checkpoint of fewer steps than `before_step`.
+
+        Batches named in `without`, as (epoch, index in it), are left out from now on. Every rank must call, from a hook
+        of a training batch; RuntimeError if this run has written no such checkpoint.
+        """
+        rollback.request(self, before_step, without)
 
     def manual_backward(self, loss: Any, *args: Any, **kwargs: Any) -> None:
         """Backward of a module that optimizes by hand."""
@@ -328,14 +377,3 @@ class Trainer(Lifecycle):
 
     def _has_time_limit(self) -> bool:
         return any(hasattr(cb, "time_remaining") for cb in self.callbacks)
-
-
-def _data(loaders: Any, more: Any, datamodule: Any) -> tuple[Any, Any]:
-    """Loaders and data module; a data module in the loaders' place is taken as one."""
-    if hasattr(loaders, "train_dataloader") or hasattr(loaders, "prepare_data"):
-        if datamodule is not None:
-            raise MisconfigurationException("Two data modules were given. Pass one, as `datamodule=`.")
-        loaders, datamodule = None, loaders
-    if datamodule is not None and (loaders is not None or more is not None):
-        raise MisconfigurationException("Both loaders and a data module were given. Pass one or the other.")
-    return loaders, datamodule

@@ -1,16 +1,17 @@
 """The fit loop: epochs of batches, validation where it is due, hooks at their moments."""
 
-import time
 from collections.abc import Iterator
 from typing import Any, Self
 
 from lt_interfaces import MisconfigurationException, Stage, is_overridden, rank_zero_info, rank_zero_warn
 
 from lt_loops import metric_states, resumption, rng
-from lt_loops.arguments import seconds
 from lt_loops.collection import TRAIN_STEP
 from lt_loops.feed import Feed
+from lt_loops.regrouping import Regrouping, set_order_seeds
+from lt_loops.rollback import Place, RollBack, go_back
 from lt_loops.sources import Source, batches, is_collection, is_combined, limited, set_epoch
+from lt_loops.validation_schedule import ValidationSchedule
 
 
 class FitLoop:
@@ -58,15 +59,19 @@ class FitLoop:
         """What a checkpoint says of this rank, until the first epoch has begun."""
         self.training_rng: dict[str, Any] | None = None
         self.metric_counts: dict[str, int] = {}
+        self.left_out: set[Place] = set()
+        self.order_seeds: list[int | None] = []
+        self.regrouping: Regrouping | None = None
+        """In an epoch that another number of processes began."""
+        self.is_regrouped_now = False
+        self.regrouped_from = 0
+        """The batch of that epoch with which this number of processes began."""
         self.feed = Feed((), 0)
         self._loaded_epoch = -1
+        self.validation = ValidationSchedule(trainer)
         self.validates_by_batch = False
-        self.validated_at: tuple[int, int] | None = None
-        self._validated_time = 0.0
         self._told_minimum = False
         self._overfit: list[Any] | None = None
-        self._every: int | None = None
-        self._by_time: float | None = None
         self._validation_loaded = 0
 
     def run(self) -> None:
@@ -85,8 +90,13 @@ class FitLoop:
         hooks.on_train_start()
         run_epoch = trainer.clock.measured("run_training_epoch", self.run_epoch)
         while within or not self.is_done():
-            run_epoch()
-            within = False
+            try:
+                run_epoch()
+                within = False
+            except RollBack as request:
+                go_back(trainer, request.path)
+                within, _ = self._settle()
+        trainer.stop_requests.check_at_end()
         self._restore_generators()
         trainer.recorder.close("on_train_end")
         hooks.on_train_end()
@@ -120,20 +130,24 @@ class FitLoop:
         data = self.begin_epoch()
         recorder.at_epoch("on_train_epoch_start")
         if progress.batch == 0:
+            feed = self.feed
             hooks.on_train_epoch_start()
+            if self.feed is not feed:  # a hook had the loader requested again
+                data = self.begin_epoch()
         self.optimization.refresh()
         recorder.at_steps(TRAIN_STEP)
         trainer.see_new_callbacks()
         optimize = trainer.clock.measured("run_training_batch", self.optimization, "steps")
         move, after_batch = trainer.transfer, self.after_batch
-        self.validates_by_batch = self.validates_within_epoch()
+        self.validates_by_batch = self.validation.is_within_epoch()
         skipped = False
         if owes and after_batch():
             return self.end_epoch()
         for batch in data:
             self.batch_idx = batch_idx = progress.batch
             if batch is None:
-                rank_zero_warn("The training loader gave None for a batch: it is skipped.")
+                if (progress.epoch, batch_idx) not in self.left_out:
+                    rank_zero_warn("The training loader gave None for a batch: it is skipped.")
                 progress.batch += 1
                 continue
             if move is not None:
@@ -157,7 +171,7 @@ class FitLoop:
         trainer, step, every = self.trainer, self.trainer.progress.step, self.trainer.log_every_n_steps
         if self.stepped and every and (step % every == 0 or trainer.should_stop):
             trainer.log_record(trainer.recorder.step_record())
-        if self.validates_by_batch and self.validation_is_due():
+        if self.validates_by_batch and self.validation.is_due():
             self.validate()
             trainer.recorder.at_steps(TRAIN_STEP)
         if self.stepped and trainer.schedulers.plateau_on_step:
@@ -165,7 +179,7 @@ class FitLoop:
         self.at = "ready"
         if len(trainer.callbacks) != trainer.known_callbacks:
             trainer.resolve_hooks()
-        if trainer.stop_signal is not None:
+        if trainer.stop_signal is not None and trainer.stop_requests.are_due():
             raise trainer.stop_signal
         return (trainer.should_stop and self.may_stop()) or step == self.max_steps
 
@@ -185,15 +199,47 @@ class FitLoop:
         """What the feed still gives, the generators drawing for it as they did when the epoch began."""
         feed, resumed, self.resumed = self.feed, self.resumed, None
         now = rng.capture() if resumed is None else resumed["rng"]
+        if resumed is not None and self.regrouping is not None and position:
+            rng.restore(now)
+            self.epoch_rng = resumed["epoch_rng"]
+            rest = self._regrouped()
+            if rest is not None:
+                return self._without_left_out(rest, self.trainer.progress.batch)
+            position = self.trainer.progress.batch
+        self.regrouping = None
         stateful = resumed is not None and feed.load_state_dict(resumed["feed"])
         if not position or self.epoch_rng is None:
             rng.restore(now, () if resumed is None else feed.generators)
             self.epoch_rng = rng.capture(feed.generators)
-            return feed.start(position, stateful)
+            return self._without_left_out(feed.start(position, stateful), position)
         rng.restore(self.epoch_rng, () if stateful else feed.generators)
         data = feed.start(position, stateful)
         rng.restore(now)
-        return data
+        return self._without_left_out(data, position)
+
+    def _regrouped(self) -> Iterator[Any] | None:
+        """What is left of an epoch that another number of processes began; None if that cannot be told."""
+        assert self.regrouping is not None  # noqa: S101
+        rest = self.regrouping.rest(self.given)
+        if rest is None:
+            rank_zero_warn(
+                "The order of this loader cannot be told: some samples of the epoch may repeat or be missed."
+            )
+            return None
+        progress, loader = self.trainer.progress, self._sharded(rest)
+        if self.is_regrouped_now:
+            self.is_regrouped_now = False
+            validated = self.validation.at is not None
+            self.regrouped_from = progress.batch = max(0, int(self.num_batches) - len(loader))
+            self.validation.at = (progress.epoch, progress.batch) if validated else None
+        return Feed(loader, float("inf")).start(progress.batch - self.regrouped_from)
+
+    def _without_left_out(self, data: Iterator[Any], position: int) -> Iterator[Any]:
+        """None in the place of batches that are left out."""
+        left_out = {batch for epoch, batch in self.left_out if epoch == self.trainer.progress.epoch}
+        if not left_out:
+            return data
+        return (None if i in left_out else batch for i, batch in enumerate(data, position))
 
     def end_epoch(self, skipped: bool = False) -> None:
         """Everything that follows the last batch of an epoch, or the one at which training stopped."""
@@ -207,7 +253,7 @@ class FitLoop:
                 rank_zero_info(f"The loader said {int(self.num_batches)} batches and gave {progress.batch}.")
             trainer.schedulers.step(trainer.schedulers.on_epoch, progress.epoch + 1)
             self.at = "closing"
-        if not (cut or skipped) and self.validation_is_due(at_end=True):
+        if not (cut or skipped) and self.validation.is_due(at_end=True):
             self.validate()
         recorder.at_epoch("on_train_epoch_end")
         recorder.reduce()
@@ -279,6 +325,7 @@ class FitLoop:
                 self._overfit = list(batches(loader, most))
             loader = self._overfit
         self.loader = loader
+        set_order_seeds(loader, self.order_seeds)
         self.num_batches, most = limited("limit_train_batches", loader, trainer.limit_train_batches)
         self.feed = Feed(loader, most)
         if self.num_batches == 0 and trainer.limit_train_batches:
@@ -286,72 +333,12 @@ class FitLoop:
                 "The training loader has no batches. Check that its dataset is not empty and that `drop_last=True` "
                 "does not drop the only batch."
             )
-        self._check_validation_interval()
-        self._validated_time = time.monotonic()
+        self.validation.set_up(self.num_batches)
 
     def _sharded(self, loader: Any) -> Any:
         return self.trainer.engine.setup_dataloaders(
             loader, use_distributed_sampler=self.trainer.use_distributed_sampler, move_to_device=False
         )
-
-    def _check_validation_interval(self) -> None:
-        trainer = self.trainer
-        interval, per_epoch = trainer.val_check_interval, trainer.check_val_every_n_epoch is not None
-        self._by_time = None if isinstance(interval, (int, float)) else seconds("val_check_interval", interval)
-        self._every = None
-        if not trainer.enable_validation or self._by_time is not None:
-            return
-        if isinstance(interval, float) and interval == 1.0:
-            return
-        if isinstance(interval, float):
-            if self.num_batches == float("inf"):
-                raise MisconfigurationException(
-                    f"`val_check_interval={interval}` is a share of an epoch whose length is unknown. "
-                    "Give a number of batches (int)."
-                )
-            self._every = max(1, int(self.num_batches * interval))
-        else:
-            self._every = interval
-            if per_epoch and interval > self.num_batches and trainer.limit_val_batches:
-                raise MisconfigurationException(
-                    f"`val_check_interval={interval}` is more than the {int(self.num_batches)} batches of an epoch, so "
-                    "validation would never run. Lower it, or set `check_val_every_n_epoch=None` to count over epochs."
-                )
-
-    def validates_within_epoch(self) -> bool:
-        """False if no batch of this epoch but the last can be followed by validation."""
-        return self.trainer.enable_validation and (self._every is not None or self._by_time is not None)
-
-    @property
-    def validates_every(self) -> float:
-        """Batches between two validations; infinite by time."""
-        return float("inf") if self._by_time is not None else self._every or self.num_batches
-
-    @property
-    def has_validated(self) -> bool:
-        """True once validation has run in this fit."""
-        return self.validated_at is not None
-
-    def validation_is_due(self, at_end: bool = False) -> bool:
-        """Whether to validate now; at most once at the same batch."""
-        trainer, progress = self.trainer, self.trainer.progress
-        n = trainer.check_val_every_n_epoch
-        here = (progress.epoch, progress.batch)
-        if not trainer.enable_validation or self.validated_at == here:
-            return False
-        if n is not None and (progress.epoch + 1) % n != 0:
-            return False
-        if trainer.should_stop and self.may_stop():
-            return True
-        if self._by_time is not None:
-            return bool(trainer.agree(time.monotonic() - self._validated_time >= self._by_time))
-        if not at_end and progress.batch >= self.num_batches:
-            return False
-        if self._every is None:
-            return at_end
-        if n is None:
-            return bool((self.batches_before + progress.batch) % self._every == 0)
-        return bool(progress.batch % self._every == 0)
 
     @property
     def epoch_loop(self) -> Self:
@@ -385,8 +372,7 @@ class FitLoop:
             trainer.clock.validation(loop.run)()
         self.training_rng = None
         trainer.stage = stage
-        self.validated_at = (progress.epoch, progress.batch)
-        self._validated_time = time.monotonic()
+        self.validation.note()
         if optimization is not None:
             optimization.refresh()
 
