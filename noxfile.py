@@ -144,6 +144,13 @@ def integration(session: nox.Session) -> None:
     )
 
 
+@nox.session(default=False)
+def interchange(session: nox.Session) -> None:
+    """Checkpoints to and from the real Lightning, in a venv that has both."""
+    install(session, list(PROJECTS), "lightning==2.6.6", test=["lt"])
+    session.run("python", "-m", "pytest", "integration-tests/interchange", *session.posargs)
+
+
 @nox.session(venv_backend="venv" if HAS_CUDA else "none")
 def gpu(session: nox.Session) -> None:
     """The tests marked `gpu`; skipped, and said so, where there is no CUDA device."""

@@ -12,9 +12,10 @@ import lt as L
 import torch
 import torch._dynamo  # the first optimizer imports it, which takes each child longer than its training
 import torch.nn.functional as F
-from kill_and_resume import Trial, note, noted, plain
 from lt.callbacks import EarlyStopping, ModelCheckpoint
 from lt.loggers import CSVLogger
+from lt.testing.campaign import Trial, note, noted, plain
+from lt.testing.kills import NotedStart, NotingTrainer, final_state
 from lt_data import ResumableLoader, TensorLoader
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -134,22 +135,6 @@ class ByHand(Net):
         return [torch.optim.Adam(first.parameters(), 0.01), torch.optim.SGD(last.parameters(), 0.1, momentum=0.9)]
 
 
-class Noting(L.Trainer):
-    """Notes each save and each start in the trace."""
-
-    def save_checkpoint(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
-        note(Path(self.default_root_dir), "saving", self.global_step)
-        super().save_checkpoint(filepath, *args, **kwargs)
-        note(Path(self.default_root_dir), "saved", self.global_step)
-
-
-class Start(L.Callback):
-    """Notes at which step training starts."""
-
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        note(Path(trainer.default_root_dir), "training from", trainer.global_step)
-
-
 def trial(
     name: str,
     make: Callable[[], L.LightningModule] = Net,
@@ -168,8 +153,8 @@ def trial(
         L.seed_everything(2, verbose=False)
         when = checkpoint or {"every_n_train_steps": 2}
         keep = ModelCheckpoint(folder, save_last=True, save_on_exception=True, **when)
-        callbacks = [Start(), keep, *([EarlyStopping(**stopping)] if stopping else [])]
-        trainer = Noting(
+        callbacks = [NotedStart(), keep, *([EarlyStopping(**stopping)] if stopping else [])]
+        trainer = NotingTrainer(
             **{"max_epochs": 3, "log_every_n_steps": 1, **flags}, accelerator="cpu", default_root_dir=folder,
             callbacks=callbacks, logger=CSVLogger(folder, "csv", 0), enable_progress_bar=False,
             enable_model_summary=False,
@@ -184,20 +169,13 @@ def trial(
 def final(trainer: Any, keep: ModelCheckpoint) -> dict[str, Any]:
     """The state that a run ends with."""
     stopping = [(cb.wait_count, cb.stopped_epoch, plain(cb.best_score)) for cb in trainer.early_stopping_callbacks]
-    return {
-        "weights": plain(trainer.lightning_module.state_dict()),
-        "optimizers": [plain(o.state_dict()) for o in trainer.optimizers],
-        "schedulers": [plain(c.scheduler.state_dict()) for c in trainer.lr_scheduler_configs],
-        "scaler": plain(trainer.engine.state_dict()),
-        "metrics": plain(dict(trainer.callback_metrics)),
-        "position": [trainer.current_epoch, trainer.global_step],
+    return final_state(trainer) | {
         "stopping": stopping,
         "kept": sorted((Path(path).name, score.item()) for path, score in keep.best_k_models.items()),
         "lost files": [
             p for p in (*keep.best_k_models, keep.best_model_path, keep.last_model_path) if not Path(p).exists()
         ],
         "best": [Path(keep.best_model_path).name, plain(keep.best_model_score)],
-        "generators": plain(torch.get_rng_state()),
     }
 
 

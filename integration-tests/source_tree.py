@@ -13,7 +13,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 
 # Where a distribution's import name is not its own name with underscores.
-IMPORT_NAMES = {"pyyaml": "yaml", "scikit-learn": "sklearn", "types-tqdm": "tqdm"}
+IMPORT_NAMES = {"mlflow-skinny": "mlflow", "pyyaml": "yaml", "scikit-learn": "sklearn", "types-tqdm": "tqdm"}
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import sys
 import lt as L
 import pytest
 import torch
-from kill_and_resume import campaign
 from killed_runs import TRIALS, Net, Samples
 from lt.callbacks import ModelCheckpoint
+from lt.testing.campaign import campaign
 from torch.utils.data import DataLoader
 
 KILLS = {
@@ -72,9 +72,9 @@ from pathlib import Path
 warnings.simplefilter("ignore")
 import lt as L
 import torch
-from kill_and_resume import plain
 from killed_runs import Samples, WithMetrics
 from lt.callbacks import ModelCheckpoint
+from lt.testing.campaign import plain
 from torch.utils.data import DataLoader
 
 folder, die_at = Path(sys.argv[1]), int(sys.argv[2])

@@ -1,6 +1,7 @@
 """Kill training at random instants, also while it saves, resume it until it ends, and compare with a run in peace.
 
 `--kills N` in all, `--only WORD` for the configurations whose name has it, `--keep FOLDER` for what was left.
+`--framework lightning` or `lt` trains something that both can instead, for a comparison; each has to be installed.
 """
 
 import argparse
@@ -18,10 +19,11 @@ import torchvision_without_cuda  # noqa: E402
 
 torchvision_without_cuda.install()
 
-from kill_and_resume import campaign  # noqa: E402
+from either_framework import trials as trials_of_either  # noqa: E402
 from killed_runs import TRIALS  # noqa: E402
+from lt.testing.campaign import campaign  # noqa: E402
 
-NAMES = ("kills", "in saves", "resumed", "bit-equal", "unreadable", "lost")
+NAMES = ("kills", "in saves", "resumed", "bit-equal", "unreadable", "lost", "order", "weights")
 
 
 def main() -> int:
@@ -31,17 +33,20 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--term", action="store_true", help="by SIGTERM, which saves and exits")
+    parser.add_argument("--framework", choices=["lt", "lightning"], help="what both can train, under one of them")
     options, _ = parser.parse_known_args()
     torch.set_num_threads(1)
     by = signal.SIGTERM if options.term else signal.SIGKILL
-    trials = [trial for name, trial in TRIALS.items() if options.only in name]
+    available = trials_of_either(options.framework) if options.framework else list(TRIALS.values())
+    trials = [trial for trial in available if options.only in trial.name]
     root = options.keep or Path(tempfile.mkdtemp())
     print(line("configuration", NAMES))
-    totals, wrong = [0] * 6, []
+    totals, wrong = [0] * 8, []
     for i, trial in enumerate(trials):
         kills = options.kills * (i + 1) // len(trials) - options.kills * i // len(trials)
         tally = campaign(trial, kills, root / trial.name.replace(" ", "-").replace(",", ""), options.seed, by=by)
         row = [tally.kills, tally.in_saves, tally.resumed, tally.equal, tally.unreadable, tally.lost]
+        row += [tally.alike["batches"] + tally.alike["order"], tally.alike["weights"]]
         totals = [a + b for a, b in zip(totals, row, strict=True)]
         wrong += tally.differences
         print(line(trial.name, row), flush=True)
@@ -50,7 +55,7 @@ def main() -> int:
 
 
 def line(name: str, row: Sequence[object]) -> str:
-    return f"{name:32}" + "".join(f"{n:>{w}}" for n, w in zip(row, (6, 10, 9, 11, 12, 6), strict=True))
+    return f"{name:32}" + "".join(f"{n:>{w}}" for n, w in zip(row, (6, 10, 9, 11, 12, 6, 7, 9), strict=True))
 
 
 if __name__ == "__main__":

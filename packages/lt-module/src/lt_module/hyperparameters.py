@@ -10,6 +10,7 @@ from typing import Any
 
 from lt_checkpoint import plain
 from lt_interfaces import did_you_mean, rank_zero_warn
+from lt_interfaces.masking import masked
 from torch import nn
 
 from lt_module.attribute_dict import AttributeDict
@@ -72,7 +73,7 @@ class HyperparametersMixin:
             self.hparams.pop(key, None)
 
     def hparams_to_save(self) -> dict[str, Any]:
-        """The hyperparameters as plain data for a checkpoint; what cannot be plain is left out."""
+        """The hyperparameters as plain data for a checkpoint, secrets as `***`; what cannot be plain is left out."""
         return _split(self.hparams)[0]
 
     def _warn_of_refused(self) -> None:
@@ -120,7 +121,8 @@ def _split(hparams: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         try:
             if isinstance(value, nn.Module):
                 raise TypeError
-            kept[key] = plain(value, where=f"hyper_parameters.{key}")
+            # Masked before, since a `SecretStr` has no plain form, and after, since a dataclass has no names before.
+            kept[key] = masked(plain(masked(value, key), where=f"hyper_parameters.{key}"), key)
         except TypeError:
             refused[key] = type(value).__name__
     return kept, refused

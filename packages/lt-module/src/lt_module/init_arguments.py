@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from lt_interfaces import did_you_mean
+from lt_interfaces.masking import masks_in
 
 from lt_module.attribute_dict import AttributeDict
 
@@ -58,7 +59,8 @@ def instantiate(
     """A new `cls` from saved hyperparameters, updated by `overrides`; what `__init__` does not know is left out.
 
     With `name`, the argument of `__init__` that took all hyperparameters in one object, they are passed so again.
-    An override that fits nowhere is an error, and so is a required argument that is in neither.
+    An override that fits nowhere is an error, and so is a required argument that is in neither, or a secret that was
+    not saved.
     """
     overrides = dict(overrides or {})
     values = {key: value for key, value in saved.items() if key not in _FOREIGN}
@@ -67,13 +69,28 @@ def instantiate(
     open_ended = any(p.kind is Kind.VAR_KEYWORD for p in parameters)
     if name in names:
         inside = {k: overrides.pop(k) for k in list(overrides) if k in values and k not in names}
-        values = {name: AttributeDict(values | inside)}
+        values = values | inside
+        _refuse_masks(cls, {} if name in overrides else values)
+        values = {name: AttributeDict(values)}
     elif not open_ended:
         accepted = names | {p.name for p in parameters if p.kind is Kind.VAR_POSITIONAL}
         values = {key: value for key, value in values.items() if key in accepted}
     if unknown := [key for key in overrides if key not in names and not open_ended]:
         raise TypeError(f"`{cls.__name__}` takes no argument `{unknown[0]}`. {did_you_mean(unknown[0], names)}")
+    if name not in names:
+        _refuse_masks(cls, values | overrides)
     return _call(cls, parameters, values | overrides)
+
+
+def _refuse_masks(cls: type, values: Mapping[str, Any]) -> None:
+    """Nobody should log in with `***`."""
+    for key, value in values.items():
+        if places := list(masks_in(value, key)):
+            where = f"`{places[0]}`" if places[0] == key else f"`{places[0]}` in `{key}`"
+            raise TypeError(
+                f"`{cls.__name__}` was saved without the secret {where}: secrets are not written to files. "
+                f"Pass {key}=... as well."
+            )
 
 
 def _call(cls: type[T], parameters: list[inspect.Parameter], values: dict[str, Any]) -> T:

@@ -6,6 +6,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
+from lt_checkpoint.weights import Strictness
 from lt_interfaces import MisconfigurationException, default_hook, did_you_mean, rank_zero_warn
 from torch.compiler import is_exporting
 
@@ -65,17 +66,20 @@ class LightningModule(DefaultHooks, HyperparametersMixin, Attachment):
     allow_zero_length_dataloader_with_multiple_devices: bool = False
     """Whether an empty loader is accepted with several processes."""
 
-    _strict_loading: bool | None = None
+    _strict_loading: Strictness | None = None
     _toggled: tuple[tuple[torch.nn.Parameter, bool], ...] = ()
     _told_of_missing_trainer: bool = False
 
     @property
-    def strict_loading(self) -> bool:
-        """Whether checkpoints must hold exactly this module's weights; may be set."""
-        return self._strict_loading is not False
+    def strict_loading(self) -> Strictness:
+        """Whether checkpoints must hold exactly this module's weights, or patterns of the part that they hold.
+
+        May be set: `self.strict_loading = "*.lora_*"`, where `state_dict` gives no more than the adapters.
+        """
+        return True if self._strict_loading is None else self._strict_loading
 
     @strict_loading.setter
-    def strict_loading(self, strict: bool | None) -> None:
+    def strict_loading(self, strict: Strictness | None) -> None:
         self._strict_loading = strict
 
     def log(
@@ -284,7 +288,7 @@ class LightningModule(DefaultHooks, HyperparametersMixin, Attachment):
         checkpoint_path: str | PathLike[str],
         map_location: Any = None,
         hparams_file: str | PathLike[str] | None = None,
-        strict: bool | None = None,
+        strict: Strictness | None = None,
         weights_only: bool | None = None,
         **kwargs: Any,
     ) -> Self:
@@ -294,7 +298,8 @@ class LightningModule(DefaultHooks, HyperparametersMixin, Attachment):
             checkpoint_path: The file.
             map_location: Where tensors go; by default where they were saved from, or the CPU where that is missing.
             hparams_file: A .yaml, .json or .csv file to use instead of the hyperparameters in the checkpoint.
-            strict: Whether the weights must match exactly; by default as `strict_loading` says.
+            strict: Whether the weights must match exactly, or patterns such as `"*.lora_*"` of the part that the file
+                holds; by default as `strict_loading` says.
             weights_only: Without effect: nothing but tensors and plain values is ever read.
             kwargs: Arguments of `__init__` that the checkpoint does not hold, or that replace those in it.
         """

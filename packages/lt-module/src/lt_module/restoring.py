@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import torch
 from lt_checkpoint import load
-from lt_interfaces import CheckpointError, nearest, rank_zero_info
+from lt_checkpoint.weights import Strictness, load_weights
+from lt_interfaces import CheckpointError, rank_zero_info
 
 from lt_module.hparams_file import read_hparams_file
 from lt_module.init_arguments import instantiate
@@ -25,7 +26,7 @@ def restore(
     path: str | PathLike[str],
     map_location: Any,
     hparams_file: str | PathLike[str] | None,
-    strict: bool | None,
+    strict: Strictness | None,
     overrides: Mapping[str, Any],
 ) -> M:
     """A new `cls` with the hyperparameters and the weights of a checkpoint; see `load_from_checkpoint`."""
@@ -43,7 +44,9 @@ def restore(
     module: M = instantiate(cls, saved, checkpoint.get("hparams_name"), overrides)
     module.configure_model()
     module.on_load_checkpoint(checkpoint)
-    _load_weights(module, checkpoint["state_dict"], _strictness(module, strict))
+    left_out = load_weights(module, checkpoint["state_dict"], _strictness(module, strict), f"`{path}`")
+    if left_out:
+        rank_zero_info(left_out)
     tensors = (value for value in checkpoint["state_dict"].values() if isinstance(value, torch.Tensor))
     first = next(tensors, None)
     if first is not None:
@@ -59,32 +62,10 @@ def _where_saved(storage: Any, location: str) -> Any:
         return storage
 
 
-def _strictness(module: Any, strict: bool | None) -> bool:
+def _strictness(module: Any, strict: Strictness | None) -> Strictness:
     own = module._strict_loading
     if strict is not None and own is not None and strict != own:
         raise ValueError(
-            f"`strict={strict}` contradicts `{type(module).__name__}.strict_loading`, which is {own}. Set only one."
+            f"`strict={strict!r}` contradicts `{type(module).__name__}.strict_loading`, which is {own!r}. Set only one."
         )
     return next((choice for choice in (strict, own) if choice is not None), True)
-
-
-def _load_weights(module: Any, state: dict[str, Any], strict: bool) -> None:
-    try:
-        result = module.load_state_dict(state, strict=strict)
-    except RuntimeError as error:
-        own = set(module.state_dict())
-        missing, unexpected = own - set(state), set(state) - own
-        if not (missing or unexpected):
-            raise
-        raise RuntimeError(_mismatch(type(module).__name__, missing, unexpected)) from error
-    if not strict and result is not None and (result.missing_keys or result.unexpected_keys):
-        rank_zero_info(_mismatch(type(module).__name__, set(result.missing_keys), set(result.unexpected_keys)))
-
-
-def _mismatch(owner: str, missing: set[str], unexpected: set[str]) -> str:
-    lines = [f"The checkpoint does not fit `{owner}`."]
-    for key in sorted(unexpected):
-        match = nearest(key, missing)
-        lines.append(f"`{key}` is only in the checkpoint." + (f" Did you mean `{match}`?" if match else ""))
-    lines += [f"`{key}` is only in the module." for key in sorted(missing)]
-    return "\n  ".join(lines) + "\nRename the layers, or pass `strict=False` to load what fits."

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from lt_accel import Fabric as Fabric
     from lt_accel import seed_everything as seed_everything
     from lt_interfaces import Callback as Callback
+    from lt_loops import Resume as Resume
     from lt_module import LightningModule as LightningModule
 
     from lt import accelerators as accelerators
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from lt import loggers as loggers
     from lt import profilers as profilers
     from lt import strategies as strategies
+    from lt import testing as testing
+    from lt import tuner as tuner
     from lt import utilities as utilities
     from lt.datamodule import LightningDataModule as LightningDataModule
     from lt.trainer import Trainer as Trainer
@@ -29,16 +32,29 @@ _HOMES = {
     "Fabric": "lt_accel",
     "LightningDataModule": "lt.datamodule",
     "LightningModule": "lt_module",
+    "Resume": "lt_loops",
     "Trainer": "lt.trainer",
     "seed_everything": "lt_accel",
 }
-_SUBMODULES = ("accelerators", "callbacks", "cli", "demo", "loggers", "profilers", "strategies", "utilities")
+_SUBMODULES = (
+    "accelerators",
+    "callbacks",
+    "cli",
+    "demo",
+    "loggers",
+    "profilers",
+    "strategies",
+    "testing",
+    "tuner",
+    "utilities",
+)
 
 __all__ = [
     "Callback",
     "Fabric",
     "LightningDataModule",
     "LightningModule",
+    "Resume",
     "Trainer",
     "accelerators",
     "callbacks",
@@ -48,6 +64,8 @@ __all__ = [
     "profilers",
     "seed_everything",
     "strategies",
+    "testing",
+    "tuner",
     "utilities",
 ]
 

@@ -11,8 +11,10 @@ class ArgparseArguments:
 
     @classmethod
     def add_argparse_args(cls, parent_parser: ArgumentParser, use_argument_group: bool = True) -> ArgumentParser:
-        """The parser with one option per constructor argument that text can give."""
-        return lt_cli.add_argparse_args(cls, parent_parser, use_argument_group)
+        """The parser with one option per constructor argument that text can give; the environment gives defaults."""
+        parser = lt_cli.add_argparse_args(cls, parent_parser, use_argument_group)
+        parser.set_defaults(**vars(cls.match_env_arguments()))
+        return parser
 
     @classmethod
     def from_argparse_args(cls, args: Namespace | ArgumentParser, **kwargs: Any) -> Self:

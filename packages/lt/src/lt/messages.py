@@ -5,13 +5,17 @@ import os
 import sys
 from typing import Any
 
+MOST_METRICS = 6
+
 
 def summary(trainer: Any, seconds: float) -> str:
     """What a fit has reached, and where its files are."""
-    reached = [f"{k} {float(v):.4g}" for k, v in trainer.callback_metrics.items() if not k.endswith("_step")]
     steps = trainer.global_step - trainer.fit_loop.first_step
-    lines = [f"Trained {steps} steps to epoch {trainer.current_epoch} in {seconds:.1f} s: {', '.join(reached)}"]
-    lines += _shares(trainer.clock.seconds, seconds)
+    reads = trainer.clock.device_reads(trainer)
+    reached = f"Trained {steps} steps to epoch {trainer.current_epoch} in {seconds:.1f} s"
+    lines = [": ".join(filter(None, (reached, ", ".join(_reached(trainer)))))]
+    waits = f"; numbers were read from the device {reads} times" if reads else ""
+    lines += [shares + waits for shares in _shares(trainer.clock, seconds)]
     for callback in trainer.checkpoint_callbacks:
         if best := callback.best_model_path:
             score = getattr(callback, "best_model_score", None)
@@ -26,12 +30,25 @@ def summary(trainer: Any, seconds: float) -> str:
     return "\n".join(lines)
 
 
-def _shares(parts: dict[str, float], whole: float) -> list[str]:
-    """Where the time went; data and steps are told apart only under a profiler, since that costs something."""
-    if not parts:
+def _reached(trainer: Any) -> list[str]:
+    """The last values: those of the progress bar first, then others, of many only some."""
+    names = [name for name in trainer.callback_metrics if not name.endswith("_step")]
+    shown = trainer.progress_bar_metrics
+    names.sort(key=lambda name: (name not in shown, "/" in name))
+    told = [f"{name} {float(trainer.callback_metrics[name]):.4g}" for name in names[:MOST_METRICS]]
+    return told + ([f"and {len(names) - MOST_METRICS} more"] if len(names) > MOST_METRICS else [])
+
+
+def _shares(clock: Any, whole: float) -> list[str]:
+    """Where the time went; without a profiler what waiting for data took is estimated from a few batches."""
+    if not clock.seconds:
         return []
-    rest = "all else" if "steps" in parts else "training and all else"
-    shares = {**parts, rest: max(0.0, whole - sum(parts.values()))}
+    rest = max(0.0, whole - sum(clock.seconds.values()))
+    if "steps" in clock.seconds:
+        shares = {**clock.seconds, "all else": rest}
+    else:
+        data = rest * (clock.data_share or 0.0)
+        shares = {**clock.seconds, "data": data, "steps and all else": rest - data}
     return ["Time: " + ", ".join(f"{part} {100 * seconds / whole:.0f} %" for part, seconds in shares.items())]
 
 

@@ -24,8 +24,12 @@ from lt.plugs import resolve
 
 CALLBACKS = {name: getattr(lt_callbacks, name) for name in lt_callbacks.__all__}
 LOGGERS: dict[str, Callable[..., Any]] = {
+    "comet": lt_loggers.CometLogger,
     "csv": lt_loggers.CSVLogger,
+    "html": lt_loggers.HTMLLogger,
+    "mlflow": lt_loggers.MLFlowLogger,
     "tensorboard": lt_loggers.TensorBoardLogger,
+    "wandb": lt_loggers.WandbLogger,
 }
 PROFILERS: dict[str, Callable[..., Any]] = {
     "advanced": AdvancedProfiler,
@@ -172,6 +176,10 @@ class Trainer(ArgparseArguments, lt_loops.Trainer):
             enable_autolog_hparams=enable_autolog_hparams,
         )  # fmt: skip
         self.recorder.silent = barebones
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)  # in a process that was started for a run
+        let_messages_be_seen()
 
     def fit(
         self,

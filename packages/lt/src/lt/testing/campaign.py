@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,7 +22,8 @@ from typing import Any
 import lt_checkpoint
 import torch
 
-Run = Callable[[Path], None]
+Program = Callable[[Path], None]
+"""Trains in a folder, from the beginning or from the checkpoint that it finds there."""
 
 
 def note(folder: Path, kind: str, *values: Any) -> None:
@@ -42,8 +44,10 @@ def noted(folder: Path, *kinds: str) -> list[list[Any]]:
     return [line for line in found if line[0] in kinds]
 
 
-def start(run: Run, folder: Path) -> int:
+def start(run: Program, folder: Path) -> int:
     """A child that runs in the folder, its words in a file there."""
+    if not hasattr(os, "fork"):
+        raise RuntimeError("Killed runs are forked processes, which this system does not have. Test them on Linux.")
     pid = os.fork()
     if pid:
         return pid
@@ -64,14 +68,14 @@ def start(run: Run, folder: Path) -> int:
         os._exit(3)
 
 
-def finish(run: Run, folder: Path) -> None:
+def finish(run: Program, folder: Path) -> None:
     """Run in the folder to the end."""
     status = os.waitpid(start(run, folder), 0)[1]
     if status:
         raise RuntimeError(f"A run in {folder} ended with status {status}:\n{(folder / 'words').read_text()[-3000:]}")
 
 
-def killed(run: Run, folder: Path, seconds: float, chance: random.Random, by: int) -> bool:
+def killed(run: Program, folder: Path, seconds: float, chance: random.Random, by: int) -> bool:
     """Start, and kill at a random instant: anywhere, or while a checkpoint is written. False if it ended before."""
     in_a_save = chance.random() < 0.5
     pid = start(run, folder)
@@ -112,6 +116,8 @@ class Tally:
     equal: int = 0
     unreadable: int = 0
     lost: int = 0
+    alike: Counter[str] = field(default_factory=Counter)
+    """Kills after which this part of the outcome was equal."""
     differences: list[str] = field(default_factory=list)
 
 
@@ -120,8 +126,9 @@ class Trial:
     """A configuration: how it runs, and what a finished run left, to be compared."""
 
     name: str
-    run: Run
+    run: Program
     outcome: Callable[[Path], dict[str, Any]]
+    verify: Callable[[Path], Any] = lt_checkpoint.verify
 
 
 def campaign(
@@ -133,7 +140,7 @@ def campaign(
     begun = time.monotonic()
     finish(trial.run, folder)
     seconds = time.monotonic() - begun
-    expected, chance, tally = trial.outcome(folder), random.Random(f"{seed} {trial.name}"), Tally()
+    expected, chance, tally = trial.outcome(folder), random.Random(f"{seed} {trial.name}"), Tally()  # noqa: S311
     for number in numbers():
         if tally.kills >= kills:
             return tally
@@ -143,7 +150,7 @@ def campaign(
             if not killed(trial.run, folder, seconds, chance, by):
                 break
             done += 1
-            inspect(folder, tally)
+            inspect(folder, tally, trial.verify)
         if not done:
             continue
         tally.kills += done
@@ -153,8 +160,10 @@ def campaign(
             tally.differences.append(str(error))
             continue
         tally.lost += lost_saves(folder)
-        different = [key for key, value in expected.items() if trial.outcome(folder)[key] != value]
+        outcome = trial.outcome(folder)
+        different = [key for key, value in expected.items() if outcome[key] != value]
         tally.resumed += done
+        tally.alike.update({key: done for key in expected if key not in different})
         tally.equal += 0 if different else done
         if different:
             tally.differences.append(f"{folder}: {', '.join(different)}")
@@ -175,14 +184,14 @@ def fresh(folder: Path) -> Path:
     return folder
 
 
-def inspect(folder: Path, tally: Tally) -> None:
+def inspect(folder: Path, tally: Tally, verify: Callable[[Path], Any]) -> None:
     """After a kill: is every file that has a checkpoint's name a whole one?"""
     saves = noted(folder, "saving", "saved")
     tally.in_saves += bool(saves) and saves[-1][0] == "saving"
     for file in folder.rglob("*.ckpt"):
         try:
-            lt_checkpoint.verify(file)
-        except lt_checkpoint.CheckpointError:
+            verify(file)
+        except Exception:
             tally.unreadable += 1
 
 
