@@ -100,4 +100,4 @@ def test_a_group_and_a_wrapper_of_somebody_elses_are_used_and_left(told):
 
 
 def test_a_wrapper_is_no_module_for_the_trainer_which_names_it(told):
-    assert told["wrapped"].startswith("`DistributedDataParallel` has no")
+    assert "`DistributedDataParallel`. Pass its `.module`" in told["wrapped"]

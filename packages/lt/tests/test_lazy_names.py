@@ -24,7 +24,7 @@ def test_the_names_are_those_of_the_packages():
     assert lt.strategies.DDPStrategy is lt_accel.DDPStrategy
 
 
-@pytest.mark.parametrize("name", ["callbacks", "loggers", "cli", "strategies", "accelerators", "utilities", "demo"])
+@pytest.mark.parametrize("name", lt._SUBMODULES)
 def test_a_submodule_offers_exactly_what_it_says(name):
     module = getattr(lt, name)
     assert module.__name__ == f"lt.{name}"

@@ -1,10 +1,8 @@
 """The engine: one device, precision and strategy behind one face, for a loop of your own or for a Trainer."""
 
-import functools
 import inspect
-import sys
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -17,21 +15,21 @@ from lt_accel import seed as seeds
 from lt_accel import states
 from lt_accel.accelerators import Accelerator, Devices
 from lt_accel.binding import bound
-from lt_accel.environments import ClusterEnvironment, detect_environment
+from lt_accel.environments import detect_environment
+from lt_accel.plugins import Plugins, listed
 from lt_accel.precision import Precision
 from lt_accel.precision_names import choose_precision, statement
 from lt_accel.preparation import NoInit, checked, follow, parts, uncompiled
-from lt_accel.process_launcher import launch_processes
-from lt_accel.script_launcher import follow_parent, is_child, launch_script
+from lt_accel.processes import Processes
 from lt_accel.selection import choose_accelerator, choose_devices, choose_strategy
 from lt_accel.sharding import sharded
-from lt_accel.stop_agreement import StopAgreement
+from lt_accel.steps import Steps
 from lt_accel.strategies import Strategy
 from lt_accel.transfer import to_device
 from lt_accel.wrappers import FabricLoader, FabricModule, FabricOptimizer
 
 
-class Fabric:
+class Fabric(Processes, Steps):
     """Device, precision and strategy for a PyTorch loop; making one opens nothing and starts nothing.
 
     Names are resolved here ("gpu", "bf16-mixed", "ddp"), objects are taken as they are. `plugins` may hold a
@@ -50,7 +48,7 @@ class Fabric:
         callbacks: Any = None,
         loggers: Any = None,
     ) -> None:
-        given = _Plugins(plugins, precision)
+        given = Plugins(plugins, precision)
         environment = given.environment or detect_environment()
         if num_nodes < 1:
             raise ValueError(f"`num_nodes` must be at least 1, got {num_nodes!r}. Pass the number of machines.")
@@ -61,32 +59,12 @@ class Fabric:
         self.strategy.checkpoint_io = given.checkpoint_io or CheckpointIO()
         self.precision = choose_precision(given.precision, self.strategy.device)
         self._dtypes = self.strategy.dtypes(self.precision)
-        self.callbacks: list[Any] = _listed(callbacks)
-        self.loggers: list[Any] = _listed(loggers)
+        self.callbacks: list[Any] = listed(callbacks)
+        self.loggers: list[Any] = listed(loggers)
         self._launched = self._has_told = False
         self._runs = 0
         self._set_up: WeakValueDictionary[int, FabricModule] = WeakValueDictionary()
         self._place()
-
-    def _place(self) -> None:
-        strategy = self.strategy
-        self.device, self.world_size = strategy.device, strategy.world_size
-        self.global_rank, self.local_rank, self.node_rank = (
-            strategy.global_rank,
-            strategy.local_rank,
-            strategy.node_rank,
-        )
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if "run" in vars(cls):
-            run = vars(cls)["run"]
-
-            @functools.wraps(run)
-            def launched(self: Any, *args: Any, **kwargs: Any) -> Any:
-                return self.launch(functools.partial(run, self), *args, **kwargs)
-
-            cls.run = launched  # type: ignore[method-assign]
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in vars(self).items() if k != "_set_up"}
@@ -127,50 +105,6 @@ class Fabric:
             and type(self.strategy).before_step is Strategy.before_step
             and type(self.strategy).after_step is Strategy.after_step
         )
-
-    def launch(self, function: Callable[..., Any] | None = None, *args: Any, **kwargs: Any) -> Any:
-        """Start the processes of the group and join it; then `function(*args, **kwargs)` in each, if given.
-
-        A function whose first parameter is called `fabric`, or that lacks just one argument, gets this Fabric first.
-        """
-        if not self._launched:
-            strategy = self.strategy
-            external = strategy.environment is None or strategy.environment.creates_processes_externally
-            if is_child():
-                follow_parent()
-            if strategy.distributed and not external:
-                if strategy.start_method != "popen":
-                    return self._launch_processes(function, args, kwargs)
-                launch_script(strategy)
-            self._enter()
-        return None if function is None else self._call(function, args, kwargs)
-
-    def _launch_processes(self, function: Callable[..., Any] | None, args: Any, kwargs: Any) -> Any:
-        if function is None:
-            raise TypeError(
-                f"Start method {self.strategy.start_method!r} runs a function in new processes, but `launch` got none. "
-                "Use `launch(function)`, or `strategy='ddp'` to run the script itself again."
-            )
-        return launch_processes(self.strategy, functools.partial(_in_process, self, function, args, kwargs))
-
-    def _enter(self) -> None:
-        self.strategy.join()
-        self._launched = True
-        self._place()
-
-    def _call(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        return function(self, *args, **kwargs) if _lacks_fabric(function, args, kwargs) else function(*args, **kwargs)
-
-    def run(self, *args: Any, **kwargs: Any) -> Any:
-        """Override it with a whole program: calling it launches first."""
-        raise NotImplementedError("`run` is for subclasses to override. Call `launch` to start processes.")
-
-    def teardown(self) -> None:
-        """Leave the group, stop what was started; `launch` joins again."""
-        if self._launched:
-            self._launched = False
-            self.precision.teardown()
-            self.strategy.leave()
 
     def setup(
         self,
@@ -265,62 +199,6 @@ class Fabric:
         """Tensors in any nesting, moved; the very same object if nothing has to move."""
         return to_device(obj, self.device)
 
-    def backward(self, tensor: Tensor, *args: Any, model: Any = None, **kwargs: Any) -> None:
-        """Gradients of a loss, scaled where the precision scales."""
-        self.scale_loss(tensor).backward(*args, **kwargs)  # type: ignore[no-untyped-call]
-
-    def scale_loss(self, loss: Tensor) -> Tensor:
-        """The loss as backward must see it; call it right before, and only if you call `loss.backward` yourself."""
-        self.strategy.before_backward(loss)
-        return self.precision.scale(loss)
-
-    def unscale_gradients(self, optimizer: Any) -> None:
-        """Gradients in true size, once per step; nothing to do without a scaler."""
-        self.precision.unscale_gradients(_bare(optimizer))
-
-    def optimizer_step(self, optimizer: Any, closure: Callable[[], Any] | None = None) -> bool:
-        """Step; False if the scaler found infinite gradients and skipped it."""
-        self.strategy.before_step()
-        bare = _bare(optimizer)
-        stepped = self.precision.optimizer_step(bare, closure)
-        self.strategy.after_step(bare)
-        return stepped
-
-    def clip_gradients(
-        self,
-        module: Any,
-        optimizer: Any,
-        clip_val: float | None = None,
-        max_norm: float | None = None,
-        norm_type: float = 2.0,
-        error_if_nonfinite: bool = False,
-    ) -> Any:
-        """Clip the optimizer's gradients by value or by total norm; returns the norm before, None for a value.
-
-        `error_if_nonfinite` waits for the GPU. With a scaler, infinite gradients are ordinary: the step is left out.
-        """
-        if (clip_val is None) == (max_norm is None):
-            raise ValueError(
-                f"`clip_gradients` clips by one of two, got `clip_val={clip_val!r}`, `max_norm={max_norm!r}`. Pass one."
-            )
-        optimizer = _bare(optimizer)
-        self.precision.unscale_gradients(optimizer)
-        params = [p for group in optimizer.param_groups for p in group["params"]] if optimizer else module.parameters()
-        if max_norm is not None:
-            return self.strategy.clip_norm(list(params), max_norm, norm_type, error_if_nonfinite)
-        return nn.utils.clip_grad_value_(params, clip_val)  # type: ignore[arg-type]
-
-    def no_backward_sync(self, module: Any, enabled: bool = True) -> AbstractContextManager[Any]:
-        """Backward passes inside do not share gradients; those of FSDP do unless `keeps_whole_gradients`."""
-        wrapper = self._wrapper(module)
-        if not enabled or wrapper is None or wrapper._wrapped is None:
-            return _NOTHING
-        return self.strategy.no_backward_sync(wrapper._wrapped)
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """The context of the precision's forward passes, for what runs outside the module."""
-        return self.precision.forward_context()
-
     @contextmanager
     def init_module(self, empty_init: bool | None = None) -> Iterator[None]:
         """Modules made inside are on the device and in the dtype; `empty_init` leaves their memory as it is.
@@ -339,33 +217,6 @@ class Fabric:
         """Tensors made inside are on the device and in the dtype."""
         with self.device, self.precision.tensor_init_context():
             yield
-
-    def barrier(self, name: str | None = None) -> None:
-        """Wait for all ranks."""
-        self.strategy.barrier(name)
-
-    def broadcast(self, obj: Any, src: int = 0) -> Any:
-        """The object of rank `src`, on all ranks."""
-        return self.strategy.broadcast(obj, src)
-
-    def all_reduce(self, data: Any, reduce_op: str = "mean", group: Any = None) -> Any:
-        """Reduced over the ranks: "mean", "sum", "min" or "max"; the data itself with one rank."""
-        return self.strategy.all_reduce(data, reduce_op, group)
-
-    def all_gather(self, data: Any, group: Any = None, sync_grads: bool = False) -> Any:
-        """All ranks' tensors with a new first dimension of world size; the data itself with one rank."""
-        return self.strategy.all_gather(data, group, sync_grads)
-
-    @contextmanager
-    def rank_zero_first(self, local: bool = False) -> Iterator[None]:
-        """Rank zero (of this machine if `local`) runs the block before the others do."""
-        first = (self.local_rank if local else self.global_rank) == 0
-        if not first:
-            self.barrier()
-        yield
-        if first:
-            self.barrier()
-        self.barrier()
 
     def save(self, path: Any, state: Mapping[str, Any], filter: states.Filter | None = None) -> None:
         """Write a checkpoint from rank zero, whole or not at all; every rank must call.
@@ -388,21 +239,6 @@ class Fabric:
     def load_raw(self, path: Any, obj: Any, strict: bool = True, *, weights_only: Any = None) -> None:
         """Read a file that holds one state dict into a module or optimizer."""
         states.restore(obj, self.strategy.load_checkpoint(path), strict)
-
-    @property
-    def requeue_signal(self) -> int | None:
-        """The signal by which the cluster's scheduler gives warning, where it starts the job again; else None."""
-        return getattr(self.strategy.environment, "requeue_signal", None)
-
-    def requeue(self) -> None:
-        """Have the cluster's scheduler start the job again; nothing where there is none."""
-        if self.strategy.environment is not None:
-            self.strategy.environment.requeue()
-
-    def stop_together(self, heard: Callable[[int], None]) -> StopAgreement | None:
-        """How all ranks come to stop at the same step (see `StopAgreement`); None with one process."""
-        self._runs += 1
-        return StopAgreement(self._runs, heard) if self._launched and self.world_size > 1 else None
 
     def state_dict(self) -> dict[str, Any]:
         """State of the precision, e.g. the scaler's; empty if there is none."""
@@ -443,68 +279,7 @@ class Fabric:
         return seeds.seed_everything(seed, workers=workers is not False, verbose=verbose)
 
 
-_NOTHING = nullcontext()
 _ORDINARY = ("32-true", torch.float32)
-
-
-class _Plugins:
-    """The precision, the environment and the place for checkpoints among what was passed as `plugins`."""
-
-    def __init__(self, plugins: Any, precision: Any) -> None:
-        self.precision = precision
-        self.environment: ClusterEnvironment | None = None
-        self.checkpoint_io: CheckpointIO | None = None
-        for plugin in _listed(plugins):
-            if isinstance(plugin, Precision) and precision is None:
-                self.precision = plugin
-            elif isinstance(plugin, Precision):
-                raise ValueError(f"Both `precision={precision!r}` and a precision plugin were given. Pass one of them.")
-            elif isinstance(plugin, ClusterEnvironment):
-                self.environment = plugin
-            elif isinstance(plugin, CheckpointIO) and self.checkpoint_io is not None:
-                raise ValueError("Two plugins say where checkpoints go. Pass one `CheckpointIO`.")
-            elif isinstance(plugin, CheckpointIO):
-                self.checkpoint_io = plugin
-            else:
-                raise TypeError(
-                    "`plugins` takes a `Precision`, a `ClusterEnvironment` or a `CheckpointIO`, got a "
-                    f"`{type(plugin).__name__}`. Leave it out."
-                )
-
-
-def _listed(value: Any) -> list[Any]:
-    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _bare(optimizer: Any) -> Any:
-    return optimizer.optimizer if isinstance(optimizer, FabricOptimizer) else optimizer
-
-
-def _in_process(fabric: Fabric, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    fabric._enter()
-    try:
-        return fabric._call(function, args, kwargs)
-    finally:
-        if sys.exc_info()[0] is None:  # after a failure the others are gone, and leaving in order would wait for them
-            fabric.teardown()
-
-
-def _lacks_fabric(function: Callable[..., Any], args: Any, kwargs: Any) -> bool:
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return False
-    if next(iter(signature.parameters), None) == "fabric" and "fabric" not in kwargs:
-        return True
-    try:
-        signature.bind(*args, **kwargs)
-    except TypeError:
-        try:
-            signature.bind(None, *args, **kwargs)
-        except TypeError:
-            return False
-        return True
-    return False
 
 
 if TYPE_CHECKING:

@@ -41,6 +41,7 @@ class ModelCheckpoint(KeptFiles):
     CHECKPOINT_NAME_LAST = "last"
     FILE_EXTENSION = ".ckpt"
     STARTING_VERSION = 1
+    device_reads = 0
 
     def __init__(
         self,
@@ -200,6 +201,7 @@ class ModelCheckpoint(KeptFiles):
         if self.monitor is None:
             evicted = self.best_model_path if self.save_top_k == 1 else ""
             return Plan(self._free_path(trainer, metrics, evicted), None, evicted, last)
+        self.device_reads += 1
         score = number(metrics[self.monitor] if scored else float("nan"), self.monitor)
         score = ranking.comparable(score, self.mode)
         if not self.check_monitor_top_k(trainer, score):

@@ -111,6 +111,11 @@ class Lifecycle(Readings):
                 raise TypeError(f"`trainer.{fn}()` was called without a model, and none was used before. Pass one.")
             model = self.module
         model = uncompiled(model)
+        if isinstance(model, torch.nn.parallel.DistributedDataParallel):
+            raise TypeError(
+                f"`trainer.{fn}` got a module inside a `DistributedDataParallel`. Pass its `.module`: `strategy='ddp'` "
+                "wraps it."
+            )
         if not isinstance(model, torch.nn.Module):
             raise TypeError(
                 f"`trainer.{fn}` got a `{type(model).__name__}` as the model. Pass a `LightningModule` or an "

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def _best(trainer: Any) -> str:
             continue
         for state in states:
             path = state.get("best_model_path") if isinstance(state, dict) else None
-            if path and Path(path).is_file():
+            if path and trainer.checkpoint_exists(path):
                 return str(path)
             if path and (file.parent / Path(path).name).is_file():
                 return str(file.parent / Path(path).name)
@@ -135,10 +136,9 @@ def _nothing_written(word: str, trainer: Any) -> str:
 
 
 def _last(trainer: Any, said: bool) -> str | None:
-    candidates = [
-        Path(cb.last_model_path) for cb in _checkpointers(trainer) if getattr(cb, "last_model_path", "")
-    ] + _newest_files(trainer)
-    files = [c for c in candidates if c.is_file()]
+    candidates = [cb.last_model_path for cb in _checkpointers(trainer) if getattr(cb, "last_model_path", "")]
+    files: list[str | Path] = [c for c in candidates if trainer.checkpoint_exists(c)]
+    files += _newest_files(trainer)
     if not files:
         if said and trainer.fn != "fit":
             raise MisconfigurationException(_nothing_written("last", trainer))
@@ -150,7 +150,7 @@ def _last(trainer: Any, said: bool) -> str | None:
     return _newest_good(files)
 
 
-def _newest_good(files: list[Path]) -> str:
+def _newest_good(files: Sequence[str | Path]) -> str:
     found, skipped = lt_checkpoint.last_good(files)
     for reason in skipped.values():
         rank_zero_warn(f"Skipped a checkpoint. {reason}")

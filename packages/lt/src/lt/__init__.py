@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lt import cli as cli
     from lt import demo as demo
     from lt import loggers as loggers
+    from lt import plugins as plugins
     from lt import profilers as profilers
     from lt import strategies as strategies
     from lt import testing as testing
@@ -37,17 +38,9 @@ _HOMES = {
     "seed_everything": "lt_accel",
 }
 _SUBMODULES = (
-    "accelerators",
-    "callbacks",
-    "cli",
-    "demo",
-    "loggers",
-    "profilers",
-    "strategies",
-    "testing",
-    "tuner",
+    "accelerators", "callbacks", "cli", "demo", "loggers", "plugins", "profilers", "strategies", "testing", "tuner",
     "utilities",
-)
+)  # fmt: skip
 
 __all__ = [
     "Callback",
@@ -61,6 +54,7 @@ __all__ = [
     "cli",
     "demo",
     "loggers",
+    "plugins",
     "profilers",
     "seed_everything",
     "strategies",

@@ -77,7 +77,7 @@ class Trainer(ArgparseArguments, lt_loops.Trainer):
         profiler: "simple", "advanced", "pytorch", or a profiler object.
         detect_anomaly: Find the operation that made a NaN in backward; slow.
         barebones: Nothing but the loop, to measure its cost.
-        plugins: Precision, cluster environment or other objects of the engine.
+        plugins: A precision, cluster environment, `CheckpointIO` or layer synchronisation, one of each at most.
         sync_batchnorm: Compute batch statistics over all processes.
         reload_dataloaders_every_n_epochs: Request the loaders anew every this many epochs.
         default_root_dir: Where logs and checkpoints go; the current directory by default.
@@ -152,6 +152,7 @@ class Trainer(ArgparseArguments, lt_loops.Trainer):
         _set_torch_flags(deterministic, benchmark)
         let_messages_be_seen()
         self.barebones, self.num_nodes = barebones, num_nodes
+        layer_sync, plugins = _layer_sync(sync_batchnorm, _as_list(plugins))
         self.fabric = Fabric(
             accelerator=accelerator, strategy=strategy, devices=devices, num_nodes=num_nodes, precision=precision,
             plugins=plugins,
@@ -162,7 +163,7 @@ class Trainer(ArgparseArguments, lt_loops.Trainer):
         )
         super().__init__(
             engine=self.fabric, callbacks=callbacks, loggers=_loggers(logger, default_root_dir, bool(fast_dev_run)),
-            combine=_combine, layer_sync=TorchSyncBatchNorm() if sync_batchnorm else None,
+            combine=_combine, layer_sync=layer_sync,
             profiler=resolve("profilers", profiler, PROFILERS), max_epochs=max_epochs, min_epochs=min_epochs,
             max_steps=max_steps, min_steps=min_steps, limit_train_batches=limit_train_batches,
             limit_val_batches=limit_val_batches, limit_test_batches=limit_test_batches,
@@ -216,6 +217,16 @@ def _as_list(given: Any) -> list[Any]:
     if given is None:
         return []
     return list(given) if isinstance(given, (list, tuple)) else [given]
+
+
+def _layer_sync(sync_batchnorm: bool, plugins: list[Any]) -> tuple[Any, list[Any]]:
+    """What replaces layers by ones that are synchronised over the ranks, and the plugins that are the engine's."""
+    found = [p for p in plugins if hasattr(p, "apply") and hasattr(p, "revert")]
+    if len(found) + bool(sync_batchnorm) > 1:
+        raise MisconfigurationException(
+            f"`sync_batchnorm={sync_batchnorm}` and {len(found)} plugins would replace layers. Leave one of them."
+        )
+    return TorchSyncBatchNorm() if sync_batchnorm else next(iter(found), None), [p for p in plugins if p not in found]
 
 
 def _check_barebones(**given: Any) -> None:

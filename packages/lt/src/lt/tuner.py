@@ -8,6 +8,8 @@ from lt_interfaces import MisconfigurationException, did_you_mean, rank_zero_inf
 
 METHODS = ("fit", "validate", "test", "predict")
 
+__all__ = ["Tuner"]
+
 
 class Tuner:
     """Tries settings with a trainer's engine and limits; a fit afterwards is, bit for bit, one without it.
