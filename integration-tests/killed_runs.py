@@ -14,6 +14,7 @@ import torch._dynamo  # the first optimizer imports it, which takes each child l
 import torch.nn.functional as F
 from lt.callbacks import EarlyStopping, ModelCheckpoint
 from lt.loggers import CSVLogger
+from lt.plugins import AsyncCheckpointIO, CheckpointIO
 from lt.testing.campaign import Trial, note, noted, plain
 from lt.testing.kills import NotedStart, NotingTrainer, final_state
 from lt_data import ResumableLoader, TensorLoader
@@ -135,6 +136,17 @@ class ByHand(Net):
         return [torch.optim.Adam(first.parameters(), 0.01), torch.optim.SGD(last.parameters(), 0.1, momentum=0.9)]
 
 
+class NotingIO(CheckpointIO):
+    """Notes in the trace when a file is complete."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save_checkpoint(self, checkpoint: Any, path: Any, storage_options: Any = None) -> None:
+        super().save_checkpoint(checkpoint, path, storage_options)
+        note(self.folder, "saved", checkpoint["global_step"])
+
+
 def trial(
     name: str,
     make: Callable[[], L.LightningModule] = Net,
@@ -142,9 +154,10 @@ def trial(
     data: Callable[[], Any] | None = None,
     checkpoint: dict[str, Any] | None = None,
     stopping: dict[str, Any] | None = None,
+    in_background: bool = False,
     **flags: Any,
 ) -> Trial:
-    """A configuration; `data`, `checkpoint` and `stopping` say what differs from the usual."""
+    """A configuration; `data`, `checkpoint`, `stopping` and `in_background` say what differs from the usual."""
 
     def run(folder: Path) -> None:
         warnings.simplefilter("ignore")
@@ -157,7 +170,7 @@ def trial(
         trainer = NotingTrainer(
             **{"max_epochs": 3, "log_every_n_steps": 1, **flags}, accelerator="cpu", default_root_dir=folder,
             callbacks=callbacks, logger=CSVLogger(folder, "csv", 0), enable_progress_bar=False,
-            enable_model_summary=False,
+            enable_model_summary=False, plugins=[AsyncCheckpointIO(NotingIO(folder))] if in_background else None,
         )  # fmt: skip
         training = data() if data else DataLoader(Samples(), 4, shuffle=True)
         trainer.fit(model, training, DataLoader(Samples(size=10), 4), ckpt_path="last")
@@ -244,6 +257,7 @@ TRIALS = {
         trial("tensor loader, limited", data=with_a_state_of_its_own, limit_train_batches=7),
         trial("manual, 2 optimizers", ByHand),
         trial("fp16 scaler", precision="16-mixed"),
+        trial("saved in the background", in_background=True),
         trial("max_steps", max_epochs=-1, max_steps=29, val_check_interval=4),
     )
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from lt_module import AttributeDict, HyperparametersMixin, LightningModule
+from lt_module import AttributeDict, HyperparametersMixin, LightningModule, instantiate
 from torch import nn
 
 
@@ -145,6 +145,32 @@ def test_variadic_positions_are_kept_where_they_are_used():
     assert Sizes(1, 2).hparams == {"sizes": (1, 2), "bias": True}
     assert Sizes().hparams == {"bias": True}
     assert Passing(0.5, width=2).hparams == {"lr": 0.5, "width": 2}
+
+
+def test_positions_passed_on_are_kept_once_however_often_the_classes_save():
+    class Saving(Base):
+        def __init__(self, own, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.save_hyperparameters()
+
+    made = Saving(1, 0.5, width=2)
+    assert made.hparams == {"own": 1, "lr": 0.5, "width": 2}
+    assert instantiate(Saving, made.hparams).hparams == made.hparams
+
+
+def test_positions_of_a_base_stay_where_a_subclass_calls_its_own_alike():
+    class Sizes(LightningModule):
+        def __init__(self, *args):
+            super().__init__()
+            self.save_hyperparameters()
+
+    class Named(Sizes):
+        def __init__(self, name, *args):
+            super().__init__(*args)
+
+    made = Named("n", 1, 2)
+    assert made.hparams == {"name": "n", "args": (1, 2)}
+    assert instantiate(Named, made.hparams).hparams == made.hparams
 
 
 def test_wrappers_around_init_do_not_hide_it():

@@ -37,7 +37,9 @@ def test_under_a_profiler_data_and_steps_are_told_apart(tmp_path, capsys):
     )
     trainer.fit(DigitClassifier(width=2), datamodule=Digits())
     [line] = re.findall(r"^Time: .*$", capsys.readouterr().out, re.MULTILINE)
-    told = {part.strip(" 0123456789%") for part in line.removeprefix("Time:").split(",")}
+    shares, _, reads = line.removeprefix("Time:").partition(";")
+    told = {part.strip(" 0123456789%") for part in shares.split(",")}
     assert told == {"set-up", "data", "steps", "validation", "checkpoints", "logging", "hooks", "all else"}
+    assert re.fullmatch(r" numbers were read from the device \d+ times?", reads)
     written = (tmp_path / "lightning_logs" / "version_0" / "fit-perf-0.txt").read_text()
     assert "[Strategy]SingleDeviceStrategy.training_step" in written

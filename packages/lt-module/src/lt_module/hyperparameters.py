@@ -24,6 +24,7 @@ class HyperparametersMixin:
     _hparams_initial: AttributeDict | None = None
     _hparams_name: str | None = None
     _hparams_ignored: frozenset[str] = frozenset()
+    _hparams_passed_on: frozenset[str] = frozenset()
     _hparams_refused: frozenset[str] = frozenset()
     _log_hyperparams: bool = False
 
@@ -55,6 +56,8 @@ class HyperparametersMixin:
             logger: Whether loggers get them; checkpoints do in any case.
         """
         found, passed_on = running_init_arguments(self, frame or sys._getframe(1))
+        self._hparams_passed_on = self._hparams_passed_on.union(passed_on)
+        found = {key: value for key, value in found.items() if key not in self._hparams_passed_on}
         chosen, name = _choose(type(self).__name__, args, found)
         self.remove_ignored_hparams([ignore] if isinstance(ignore, str) else ignore or ())
         for key in passed_on:

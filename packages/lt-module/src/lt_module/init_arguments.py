@@ -41,8 +41,8 @@ def running_init_arguments(obj: Any, frame: FrameType | None) -> tuple[dict[str,
     for depth, running in enumerate(_init_frames(obj, frame)):
         names, variadic, keywords, values = inspect.getargvalues(running)
         if variadic and depth:
-            found.pop(variadic, None)
-            passed_on.add(variadic)
+            if variadic not in found:
+                passed_on.add(variadic)
         elif variadic and values.get(variadic):
             found[variadic] = values[variadic]
         found.update({name: values[name] for name in names[1:] if name in values})

@@ -94,7 +94,8 @@ class NotingTrainer(Trainer):
     def save_checkpoint(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         note(Path(self.default_root_dir), "saving", self.global_step)
         super().save_checkpoint(filepath, *args, **kwargs)
-        note(Path(self.default_root_dir), "saved", self.global_step)
+        if not isinstance(self.engine.checkpoint_io, lt_checkpoint.AsyncCheckpointIO):  # which has only begun by now
+            note(Path(self.default_root_dir), "saved", self.global_step)
 
 
 class NotedStart(Callback):
