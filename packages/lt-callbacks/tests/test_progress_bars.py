@@ -144,7 +144,8 @@ def test_the_theme_and_the_columns_of_the_rich_bar_can_be_changed(trainer_of):
 
     theme = RichProgressBarTheme(metrics_format=".2e", metrics_text_delimiter=" | ", description="bold red")
     stream = io.StringIO()
-    bar = Own(theme=theme, console_kwargs={"file": stream, "force_terminal": True, "width": 150, "stderr": False})
+    bar = Own(theme=theme, console_kwargs={"file": stream, "force_terminal": True, "width": 150, "stderr": False,
+                                           "no_color": False})  # fmt: skip
     trainer_of(bar, progress_bar_metrics={"loss": 0.5, "acc": 0.25}).fit()
     shown = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", stream.getvalue())
     assert "<Epoch 1/1>" in shown

@@ -69,3 +69,8 @@ def test_any_text_is_a_value_or_a_yaml_error(text):
     except yaml.YAMLError:
         return
     assert load(dump(value)) == value or value != value  # NaN is not itself
+
+
+@pytest.mark.parametrize("text", ["yes", "no", "on", "10:30:00", "2026-01-31", "1_000", "0o17", "1e-3", "null", "="])
+def test_text_is_quoted_where_any_reader_would_take_it_for_something_else(text):
+    assert yaml.safe_load(dump({"key": text})) == {"key": text} == load(dump({"key": text}))

@@ -150,6 +150,10 @@ class ProgressBar(Callback):
         changed, self._loader_idx = dataloader_idx != self._loader_idx, dataloader_idx
         return changed
 
+    def reset_dataloader_idx_tracker(self) -> None:
+        """Let the next batch of an evaluation count as the first of its loader."""
+        self._loader_idx = None
+
     @property
     def _validation_batches(self) -> Sequence[float]:
         trainer = self.trainer

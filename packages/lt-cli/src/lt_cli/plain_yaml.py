@@ -55,9 +55,12 @@ Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_decimal)
 
 
 class Dumper(yaml.SafeDumper):  # type: ignore[misc]
-    """Quotes what the loader would take for something else than text."""
+    """Quotes what the loader, or a reader of YAML's first edition, would take for something else than text."""
 
-    yaml_implicit_resolvers = Loader.yaml_implicit_resolvers
+    yaml_implicit_resolvers = {
+        first: [*Loader.yaml_implicit_resolvers.get(first, ()), *yaml.SafeDumper.yaml_implicit_resolvers.get(first, ())]
+        for first in {**Loader.yaml_implicit_resolvers, **yaml.SafeDumper.yaml_implicit_resolvers}
+    }
 
 
 def load(text: str) -> Any:

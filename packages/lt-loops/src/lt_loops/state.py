@@ -172,8 +172,8 @@ def _restore_lightnings(trainer: Any, checkpoint: dict[str, Any]) -> None:
     progress, loops = trainer.progress, checkpoint.get("loops", {}).get("fit_loop", {})
     epochs = loops.get("epoch_progress", {}).get("current", {})
     batch = loops.get("epoch_loop.batch_progress", {})
-    stepped = loops.get("epoch_loop.state_dict", {}).get("_batches_that_stepped")
-    progress.step = checkpoint.get("global_step", 0) if stepped is None else stepped
+    by_hand = loops.get("epoch_loop.manual_optimization.optim_step_progress", {}).get("total", {}).get("completed", 0)
+    progress.step = batch.get("total", {}).get("ready", 0) if by_hand else checkpoint.get("global_step", 0)
     progress.epoch = epochs.get("processed", checkpoint.get("epoch", 0))
     within = batch.get("current", {}).get("ready", 0)
     progress.batch = 0 if batch.get("is_last_batch", True) else within
