@@ -224,3 +224,10 @@ def test_a_bar_writes_lines_where_it_cannot_be_drawn(trainer_of, capsys, bar):
     assert re.search(r"^epoch 2/2  done, 10 batches in 0:00  \d+ batches/s  loss=0.5$", said, re.MULTILINE)
     assert len(said.splitlines()) <= 3
     assert not re.search(r"[\r\x1b]", said)
+
+
+def test_a_bar_knows_when_the_loader_changes():
+    bar = ProgressBar()
+    assert [bar.has_dataloader_changed(i) for i in (0, 0, 1, 1, 0)] == [True, False, True, False, True]
+    bar.reset_dataloader_idx_tracker()
+    assert bar.has_dataloader_changed(0)

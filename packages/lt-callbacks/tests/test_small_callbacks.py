@@ -92,6 +92,13 @@ def test_the_interval_can_be_forced(trainer_of):
     assert len(rates(trainer_of, LearningRateMonitor("step"), "epoch")) == 2
 
 
+def test_the_rates_of_a_run_are_kept(trainer_of):
+    monitor = LearningRateMonitor()
+    for _ in range(2):
+        rates(trainer_of, monitor)
+        assert monitor.lrs == {"lr-SGD/pg1": [0.5, 0.125], "lr-SGD/pg2": [0.5, 0.125]}
+
+
 def test_learning_rates_need_a_logger(trainer_of):
     with pytest.raises(MisconfigurationException, match="no logger"):
         trainer_of(LearningRateMonitor()).fit()

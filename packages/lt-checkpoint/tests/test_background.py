@@ -14,8 +14,10 @@ import torch
 from lt_checkpoint import AsyncCheckpointIO, CheckpointIO, exists, last_good, load, newest, save
 
 PROGRAM = """
-import os, sys, time, torch
+import os, signal, sys, time, torch
 from lt_checkpoint import AsyncCheckpointIO, CheckpointIO
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background has it ignored
 
 class Slow(CheckpointIO):
     def save_checkpoint(self, checkpoint, path, storage_options=None):

@@ -36,10 +36,10 @@ class RunDirectory:
         self.root_dir = os.path.join(self.save_dir, self.name) if self.name else self.save_dir
         self._version = _checked_version(version)
         self._choose = choose or self._take_version
-        self._sub_dir = os.fspath(sub_dir or "")
+        self.sub_dir = os.fspath(sub_dir or "")
         self._hparams: dict[str, Any] = {}
         folder = _folder(self._version) if self._version is not None else ""
-        parts = {"name": self.name, "version": folder, "sub_dir": self._sub_dir}
+        parts = {"name": self.name, "version": folder, "sub_dir": self.sub_dir}
         for argument, part in parts.items():
             _check_part(argument, part)
         _check_inside(self.save_dir, parts)
@@ -56,7 +56,7 @@ class RunDirectory:
         """The run's folder, which may not be there yet; None where the version is not known."""
         version = self.version
         return (
-            None if version is None else os.path.join(self.root_dir, *filter(None, (_folder(version), self._sub_dir)))
+            None if version is None else os.path.join(self.root_dir, *filter(None, (_folder(version), self.sub_dir)))
         )
 
     def make(self) -> Path:

@@ -58,6 +58,11 @@ class TensorBoardLogger(Logger):
         self._last_step = -1
         self._flushed = 0.0
 
+    @property
+    def sub_dir(self) -> str | None:
+        """The folder below that of the version, if one was asked for."""
+        return self._run.sub_dir or None
+
     def _open(self) -> Any:
         try:
             from torch.utils.tensorboard import SummaryWriter
