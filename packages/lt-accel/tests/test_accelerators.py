@@ -78,7 +78,7 @@ def test_unknown_names_are_answered_with_the_nearest():
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("deepspeed", "'fsdp'"), ("deepspeed_stage_3_offload", "'fsdp'"), ("dp", "'ddp'"), ("xla_fsdp", "devices=1")],
+    [("dp", "'ddp'"), ("xla_fsdp", "devices=1")],
 )
 def test_strategies_that_are_not_there_are_answered_with_what_is(name, words):
     with pytest.raises(MisconfigurationException, match=f"strategy='{name}'` is .*{words}"):
@@ -207,3 +207,9 @@ def test_a_gpu_says_its_name_and_memory():
     gpu = devices()[0]
     assert gpu.device == torch.device("cuda", 0)
     assert 0 < gpu.free_bytes <= gpu.memory_bytes
+
+
+@pytest.mark.skipif(find_spec("deepspeed") is not None, reason="DeepSpeed is installed")
+def test_deepspeed_where_it_is_not_installed_is_an_error_with_the_command():
+    with pytest.raises(ImportError, match=r"pip install 'lt-accel\[deepspeed\]'"):
+        Fabric(accelerator="cpu", devices=2, strategy="deepspeed_stage_3_offload")

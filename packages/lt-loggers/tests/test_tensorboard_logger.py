@@ -55,6 +55,7 @@ def test_nested_metrics_become_curves_that_stay_in_the_folder(tmp_path):
 
 def test_prefix_leads_and_tags_are_printable(tmp_path):
     logger = TensorBoardLogger(tmp_path, name="", version="", prefix="run", sub_dir="sub")
+    assert logger.sub_dir == "sub"
     logger.log_metrics({"a\x1b[2J\n": 1.0}, 0)
     logger.finalize("success")
     assert events_of(tmp_path / "sub").Tags()["scalars"] == ["run-a\\x1b[2J\\n"]

@@ -32,7 +32,7 @@ from lt_accel.wrappers import is_wrapped
 from lt_accel.xla import SingleXLAStrategy, XLAAccelerator
 
 if TYPE_CHECKING:
-    from lt_accel.strategies import FSDPStrategy, ModelParallelStrategy
+    from lt_accel.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 
 __version__ = "0.1.0"
 
@@ -43,6 +43,7 @@ __all__ = [
     "CUDAAccelerator",
     "ClusterEnvironment",
     "DDPStrategy",
+    "DeepSpeedStrategy",
     "DeviceFacts",
     "DoublePrecision",
     "FSDPStrategy",
@@ -78,6 +79,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("FSDPStrategy", "ModelParallelStrategy"):  # not before they are asked for
+    if name in ("DeepSpeedStrategy", "FSDPStrategy", "ModelParallelStrategy"):  # not before they are asked for
         return getattr(strategies, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

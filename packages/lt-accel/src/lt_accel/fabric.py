@@ -155,8 +155,7 @@ class Fabric(Processes, Steps):
     def _optimizer(self, optimizer: Any) -> Any:
         if isinstance(optimizer, FabricOptimizer):
             raise ValueError("This optimizer was set up already. Pass the one that you made, once.")
-        self.strategy.setup_optimizer(optimizer)
-        return FabricOptimizer(optimizer, self, self.callbacks)
+        return FabricOptimizer(self.strategy.setup_optimizer(optimizer), self, self.callbacks)
 
     def setup_dataloaders(
         self,

@@ -28,6 +28,7 @@ HOSTED = "_LT_ACCEL_HOSTED"
 
 _ANSWER_SECONDS = 15.0
 _ECHO_SECONDS = 1.0
+_LETTING_GO_SECONDS = 0.02
 _ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
 
 _store: Any = None
@@ -176,6 +177,9 @@ def leave() -> None:
     global _previous_hook
     if dist.is_initialized():
         dist.destroy_process_group()
+        # DDP keeps gloo's threads alive, and one may need the GIL to let go of the last tensors: had it to wait until
+        # the interpreter ends, the process would be aborted.
+        time.sleep(_LETTING_GO_SECONDS)
     if _previous_hook is not None:
         sys.excepthook, _previous_hook = _previous_hook, None
 

@@ -11,7 +11,6 @@ from lt_accel.registry import AcceleratorRegistry, StrategyRegistry
 from lt_accel.strategies import Strategy
 
 _REFUSED = {
-    "deepspeed": "DeepSpeed, which lt does not drive. Use `strategy='fsdp'`, which shards the same with torch alone",
     "dp": "torch's DataParallel, which is slower than one process for each device. Use `strategy='ddp'`",
     "xla": "several TPU cores, and lt trains on one. Use `accelerator='tpu', devices=1, strategy='auto'`",
 }

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from lt_accel.precision import Precision
 from lt_accel.strategies import Strategy
@@ -65,7 +65,8 @@ class Steps:
         params = [p for group in optimizer.param_groups for p in group["params"]] if optimizer else module.parameters()
         if max_norm is not None:
             return self.strategy.clip_norm(list(params), max_norm, norm_type, error_if_nonfinite)
-        return nn.utils.clip_grad_value_(params, clip_val)  # type: ignore[arg-type]
+        self.strategy.clip_value(list(params), clip_val)  # type: ignore[arg-type]
+        return None
 
     def no_backward_sync(self, module: Any, enabled: bool = True) -> AbstractContextManager[Any]:
         """Backward passes inside do not share gradients; those of FSDP do unless `keeps_whole_gradients`."""

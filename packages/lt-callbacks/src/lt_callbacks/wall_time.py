@@ -19,8 +19,7 @@ def seconds_in(duration: str | timedelta | Mapping[str, float]) -> float:
         days, hours, minutes, seconds = (int(part) for part in duration.strip().split(":"))
     except (AttributeError, TypeError, ValueError) as error:
         raise MisconfigurationException(
-            f"`duration` got {duration!r}, which is no duration. "
-            "Use 'DD:HH:MM:SS', a `timedelta` or a dict of its arguments."
+            f"{duration!r} is no duration. Use 'DD:HH:MM:SS', a `timedelta` or a dict of its arguments."
         ) from error
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds()
 

@@ -55,9 +55,7 @@ class RunDirectory:
     def log_dir(self) -> str | None:
         """The run's folder, which may not be there yet; None where the version is not known."""
         version = self.version
-        return (
-            None if version is None else os.path.join(self.root_dir, *filter(None, (_folder(version), self.sub_dir)))
-        )
+        return None if version is None else os.path.join(self.root_dir, *filter(None, (_folder(version), self.sub_dir)))
 
     def make(self) -> Path:
         """The run's folder, there and absolute, so that a later change of directory does not move it."""

@@ -14,11 +14,13 @@ from lt_accel.strategies.single_device import SingleDeviceStrategy
 from lt_accel.strategies.strategy import Strategy
 
 if TYPE_CHECKING:
+    from lt_accel.strategies.deepspeed import DeepSpeedStrategy
     from lt_accel.strategies.fsdp import FSDPStrategy
     from lt_accel.strategies.model_parallel import ModelParallelStrategy
 
 __all__ = [
     "DDPStrategy",
+    "DeepSpeedStrategy",
     "FSDPStrategy",
     "ModelParallelStrategy",
     "ParallelStrategy",
@@ -26,7 +28,7 @@ __all__ = [
     "Strategy",
 ]
 
-_HOMES = {"FSDPStrategy": "fsdp", "ModelParallelStrategy": "model_parallel"}
+_HOMES = {"DeepSpeedStrategy": "deepspeed", "FSDPStrategy": "fsdp", "ModelParallelStrategy": "model_parallel"}
 
 
 def __getattr__(name: str) -> Any:
@@ -44,3 +46,17 @@ StrategyRegistry.register("fsdp", _fsdp, "fully sharded data parallel: torch's f
 StrategyRegistry.register(
     "fsdp_cpu_offload", _fsdp, "fully sharded, what is not needed kept in the CPU's memory", cpu_offload=True
 )
+_deepspeed = partial(_make, "DeepSpeedStrategy")
+StrategyRegistry.register("deepspeed", _deepspeed, "DeepSpeed's ZeRO, stage 2")
+for _stage in (1, 2, 3):
+    StrategyRegistry.register(
+        f"deepspeed_stage_{_stage}", _deepspeed, f"DeepSpeed's ZeRO, stage {_stage}", stage=_stage
+    )
+    StrategyRegistry.register(
+        f"deepspeed_stage_{_stage}_offload",
+        _deepspeed,
+        f"DeepSpeed's ZeRO, stage {_stage}, what can be in the CPU's memory",
+        stage=_stage,
+        offload_optimizer=True,
+        offload_parameters=_stage == 3,
+    )

@@ -76,7 +76,7 @@ class ShardedStrategy(ParallelStrategy):
             self._wrapped[module] = Wrapped(module, root)
         return self._wrapped[module]
 
-    def setup_optimizer(self, optimizer: Any) -> None:
+    def setup_optimizer(self, optimizer: Any) -> Any:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         if self._wrapped and parameters and not any(isinstance(p, DTensor) for p in parameters):
             raise RuntimeError(
@@ -85,6 +85,7 @@ class ShardedStrategy(ParallelStrategy):
             )
         if hasattr(optimizer, "register_load_state_dict_pre_hook"):
             optimizer.register_load_state_dict_pre_hook(_spread_moments)
+        return optimizer
 
     def init_device(self, empty: bool) -> torch.device:
         return torch.device("meta") if empty else self.device

@@ -81,8 +81,9 @@ class Strategy:
         """An object whose `run(function, *args)` shares the gradients of a method; None if there are none to share."""
         return None
 
-    def setup_optimizer(self, optimizer: Any) -> None:
-        """Called with each optimizer that is set up."""
+    def setup_optimizer(self, optimizer: Any) -> Any:
+        """Called with each optimizer that is set up; returns what is to be stepped in its place."""
+        return optimizer
 
     def init_device(self, empty: bool) -> torch.device:
         """Where modules are made, `empty` if their values are of no use."""
@@ -91,6 +92,10 @@ class Strategy:
     def clip_norm(self, parameters: list[Any], max_norm: float, norm_type: float, error_if_nonfinite: bool) -> Tensor:
         """Clip the gradients by their total norm; returns the norm before."""
         return nn.utils.clip_grad_norm_(parameters, max_norm, norm_type, error_if_nonfinite)
+
+    def clip_value(self, parameters: list[Any], max_value: float) -> None:
+        """Clip each number of the gradients."""
+        nn.utils.clip_grad_value_(parameters, max_value)
 
     def before_backward(self, loss: Tensor) -> None:
         """Called with the loss when its gradients are about to be computed."""
