@@ -27,6 +27,7 @@ PROJECTS = {
     for path in sorted(ROOT.glob("packages/*/pyproject.toml"))
 }
 TOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["envs"]["default"]["dependencies"]
+AT_ONCE = ("-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile")  # files of tests, on as many processors
 HAS_CUDA = (
     bool(shutil.which("nvidia-smi")) and b"GPU" in subprocess.run(["nvidia-smi", "-L"], capture_output=True).stdout
 )
@@ -132,8 +133,8 @@ def types(session: nox.Session) -> None:
 @nox.parametrize("package", list(PROJECTS), ids=list(PROJECTS))
 def tests(session: nox.Session, package: str) -> None:
     """Each package's tests and README in a venv with only what it declares; `nox -s "tests(lt-data)"` for one."""
-    install(session, needs(package), test=[package])
-    session.run("python", "-m", "pytest", f"packages/{package}/tests", *session.posargs)
+    install(session, needs(package), "pytest-xdist", test=[package])
+    session.run("python", "-m", "pytest", *AT_ONCE, f"packages/{package}/tests", *session.posargs)
     if not session.posargs:
         session.run("python", "-m", "pytest", "integration-tests/test_docs.py", "-k", f"packages/{package}/README.md")
 
@@ -142,7 +143,13 @@ def tests(session: nox.Session, package: str) -> None:
 def integration(session: nox.Session) -> None:
     """What needs two packages or more, and the guards of the architecture."""
     run_in_house(
-        session, "-m", "pytest", "integration-tests", "--ignore=integration-tests/test_docs.py", *session.posargs
+        session,
+        "-m",
+        "pytest",
+        *AT_ONCE,
+        "integration-tests",
+        "--ignore=integration-tests/test_docs.py",
+        *session.posargs,
     )
 
 
@@ -167,7 +174,7 @@ def gpu(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """The site built without a warning, and every code block of it and of the READMEs run."""
     run_in_house(session, "-m", "mkdocs", "build", "--strict", "-f", "docs/mkdocs.yml", "-d", str(ROOT / "site"))
-    run_in_house(session, "-m", "pytest", "integration-tests/test_docs.py", *session.posargs)
+    run_in_house(session, "-m", "pytest", *AT_ONCE[:2], "integration-tests/test_docs.py", *session.posargs)
 
 
 @shared

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from lt.demo import load_digits
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
-from torchmetrics import MetricCollection
+from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 IMAGES, LABELS = (t[:200] for t in load_digits())
@@ -82,3 +82,19 @@ def test_a_persistent_state_is_in_the_checkpoint(fitted, tmp_path):
     model.val_acc.persistent(True)
     trainer.save_checkpoint(tmp_path / "a.ckpt")
     assert any(key.startswith("val_acc.") for key in lt_checkpoint.load(tmp_path / "a.ckpt")["state_dict"])
+
+
+def test_one_metric_object_for_several_loaders_is_refused_since_values_would_mix():
+    class Mixed(L.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.accuracy = MeanMetric()
+
+        def validation_step(self, batch, batch_idx, dataloader_idx):
+            self.accuracy(batch.mean())
+            self.log("accuracy", self.accuracy)
+
+    loaders = [DataLoader(torch.zeros(4, 1), 2), DataLoader(torch.ones(4, 1), 2)]
+    trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    with pytest.raises(ValueError, match=r"logged as `accuracy` for several loaders.*Keep one for each loader"):
+        trainer.validate(Mixed(), loaders)

@@ -1,6 +1,7 @@
 """Compiled modules train compiled, and their weights keep the names of the bare module."""
 
 import lt_checkpoint
+import pytest
 import torch
 import torch.nn.functional as F
 from lt_interfaces import ModuleHooks
@@ -40,3 +41,28 @@ def test_a_compiled_module_trains_through_its_compiler_and_gives_the_same_weight
     assert graphs
     assert list(lt_checkpoint.load("a.ckpt")["state_dict"]) == ["layer.weight", "layer.bias"]
     assert torch.equal(compiled, fitted(lambda net: net))
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # of torch's, about its own look at the loss
+def test_logging_is_not_compiled_anew_at_every_step():
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    class Logging(Net):
+        trainer = None
+
+        def log(self, name, value):
+            self.trainer.recorder.log(name, value)
+
+        def training_step(self, batch, batch_idx):
+            loss = super().training_step(batch, batch_idx)
+            self.log("loss", loss)
+            return loss
+
+    trainer = Trainer(max_epochs=1)
+    trainer.fit(torch.compile(Logging(), backend=backend), [torch.ones(3, 4)] * 12)
+    assert len(graphs) == 1
+    assert "loss" in trainer.callback_metrics

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -216,3 +217,30 @@ def test_a_reduction_of_ones_own_gets_the_values_as_they_were():
         value += 1.0
         r.log("v", value, reduce_fx=torch.median)
     assert r.end_epoch() == {"v": 2.0}
+
+
+def test_what_an_epoch_hook_logs_can_be_read_in_the_same_hook():
+    r = evaluating()
+    r.at_epoch("on_validation_epoch_end")
+    r.log("f1", 0.5)
+    assert r.callback_metrics["f1"] == 0.5
+    assert r.end_epoch() == {"f1": 0.5}
+
+
+def test_a_dataclass_has_the_size_of_its_first_tensor():
+    @dataclass
+    class Batch:
+        names: list[str]
+        images: torch.Tensor
+
+    r = evaluating()
+    for size, value in ((4, 2.0), (1, 7.0)):
+        r.next_batch(Batch(["a"] * size, torch.zeros(size, 2)))
+        r.log("v", value)
+    assert r.end_epoch() == {"v": 3.0}
+
+
+def test_step_values_that_no_logger_got_yet_stay_readable(recorder):
+    recorder.log("loss", 2.0, on_step=True, on_epoch=True)
+    recorder.end_epoch()
+    assert recorder.logged == {"loss_step": 2.0, "loss_epoch": 2.0}

@@ -213,6 +213,31 @@ def test_an_overridden_optimizer_step_gets_a_closure_that_computes_gradients():
     assert same(by_fit(Warm), by_hand(Net))
 
 
+def test_a_closure_run_alone_computes_gradients_and_nothing_else():
+    class EveryFourth(Net):
+        prepared = 0
+
+        def optimizer_step(self, epoch, batch_idx, optimizer, optimizer_closure):
+            if batch_idx % 4 == 3:
+                optimizer.step(closure=optimizer_closure)
+            else:
+                optimizer_closure()
+
+        def on_before_optimizer_step(self, optimizer):
+            self.prepared += 1
+
+    trainer, net = quiet(max_epochs=1, gradient_clip_val=0.1), EveryFourth()
+    trainer.fit(net, loader())
+    assert trainer.global_step == net.prepared == 1
+
+
+def test_a_class_in_the_place_of_an_object_is_told():
+    with pytest.raises(TypeError, match="the class `Net` as the model"):
+        quiet().fit(Net, loader())
+    with pytest.raises(TypeError, match="`callbacks` got the class `Net`"):
+        quiet(callbacks=[Net])
+
+
 def test_a_stop_waits_for_the_minimum():
     class Stops(Net):
         trainer = None
@@ -321,7 +346,7 @@ def test_an_lbfgs_optimizer_stepped_by_hand_gets_its_closure():
                 self.trainer.manual_backward(loss)
                 return loss
 
-            optimizer.step(closure)
+            assert optimizer.step(closure).requires_grad
 
         def configure_optimizers(self):
             return torch.optim.LBFGS(self.parameters(), 0.1, max_iter=2)
@@ -379,3 +404,37 @@ def test_a_loss_that_is_not_finite_is_told_with_its_batch_when_asked():
 
     with pytest.raises(FloatingPointError, match="nan in batch 2 of epoch 0"):
         quiet(detect_anomaly=True).fit(Explodes(), loader())
+
+
+class Validated(Net):
+    def validation_step(self, batch, batch_idx):
+        return self.loss(batch)
+
+
+def test_samplers_are_told_the_epoch_in_validation_too():
+    class Told(torch.utils.data.SequentialSampler):
+        epochs = []
+
+        def set_epoch(self, epoch):
+            self.epochs.append(epoch)
+
+    data = TensorDataset(X, Y)
+    quiet(max_epochs=2).fit(Validated(), loader(), DataLoader(data, 8, sampler=Told(data)))
+    assert Told.epochs == [0, 0, 1]  # the sanity check, two epochs
+
+
+def test_a_share_to_overfit_is_named_as_such_in_validation():
+    with pytest.raises(ValueError, match=r"`overfit_batches=0\.2` of 2 batches"):
+        quiet(overfit_batches=0.2).fit(Validated(), loader(), loader(25))
+
+
+def test_a_near_miss_on_a_data_module_says_which_hook_was_meant():
+    class Data:
+        def train_dataloader(self):
+            return loader()
+
+        def on_after_batch_transfr(self, batch, dataloader_idx):
+            return batch
+
+    with pytest.raises(ValueError, match="Did you mean `on_after_batch_transfer`"):
+        quiet().fit(Net(), datamodule=Data())

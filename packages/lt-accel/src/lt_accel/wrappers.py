@@ -54,6 +54,8 @@ class FabricModule(nn.Module):
     def __getattr__(self, name: str) -> Any:
         if name == "module":
             return super().__getattr__(name)
+        if name == "device" and not hasattr(self.module, name):
+            return self._engine.device
         value = getattr(self.module, name)
         if name in self._marked:
             return self._engine.bind(self, name)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import torch
+
 METHODS = ("forward", "training_step", "validation_step", "test_step", "predict_step")
 
 
@@ -17,4 +19,7 @@ def uncompiled(model: Any) -> Any:
         method = getattr(module, name, None)
         if callable(method) and not hasattr(method, "_torchdynamo_orig_callable"):
             vars(module)[name] = model.dynamo_ctx(method)
+    if hasattr(module, "log") and "log" not in vars(module):
+        # Traced, it would be compiled anew at every step.
+        vars(module)["log"] = torch.compiler.disable(module.log)  # type: ignore[no-untyped-call]
     return module

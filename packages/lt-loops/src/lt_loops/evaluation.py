@@ -8,7 +8,7 @@ from torch import nn
 
 from lt_loops.collection import EVAL_STEP, Collection
 from lt_loops.hooks import Call, indexed
-from lt_loops.sources import Source, batches, flat, is_combined, limited
+from lt_loops.sources import Source, batches, flat, is_combined, limited, set_epoch
 
 
 class EvaluationLoop:
@@ -53,6 +53,8 @@ class EvaluationLoop:
         ]
         self.loaders = [trainer.combined(x, "min_size") if is_combined(x) else x for x in loaders]
         name = f"limit_{'val' if self.stage == 'validate' else self.stage}_batches"
+        if trainer.overfit_batches and self.stage == "validate":
+            name = "overfit_batches"
         counts = [limited(name, x, limit) for x in self.loaders]
         self.num_batches, self._most = [c[0] for c in counts], [c[1] for c in counts]
         self.collection = Collection(self.stage, loaders=[{} for _ in self.loaders])
@@ -72,6 +74,8 @@ class EvaluationLoop:
         recorder.enter(self.collection)
         modes = remember_modes(trainer.module)
         evaluation_mode(trainer.module, word)
+        for loader in self.loaders:
+            set_epoch(loader, trainer.progress.epoch)
         try:
             for moment in ("start", "epoch_start"):
                 recorder.at_epoch(f"on_{word}_{moment}")

@@ -172,11 +172,13 @@ def check_callbacks(callbacks: list[Any]) -> list[Any]:
     """The callbacks, each of which has a hook and none that only almost has one."""
     for callback in callbacks:
         kind = type(callback).__name__
-        if isinstance(callback, type) or not any(callable(getattr(callback, name, None)) for name in CALLBACK_HOOKS):
+        if not any(callable(getattr(callback, name, None)) for name in CALLBACK_HOOKS):
             raise TypeError(
                 f"`callbacks` got {callback!r}, which has no hook, such as `on_train_epoch_end`. "
                 "Pass objects with hook methods, e.g. instances of subclasses of `Callback`."
             )
+        if isinstance(callback, type):
+            raise TypeError(f"`callbacks` got the class `{callback.__name__}`. Pass an instance of it.")
         for name in dir(type(callback)):
             meant = nearest(name, CALLBACK_HOOKS, cutoff=0.9) if name.startswith("on_") else None
             if meant not in (None, name) and name not in VOCABULARY and not is_overridden(callback, str(meant)):
@@ -188,7 +190,8 @@ def check_callbacks(callbacks: list[Any]) -> list[Any]:
 
 def check_names(module: Any, required: Iterable[str]) -> None:
     """Refuse a method whose name was almost a hook's, and hooks that no longer exist."""
-    base = {n for c in type(module).__mro__ if c.__module__.split(".")[0] in ("torch", "lt_module") for n in vars(c)}
+    libraries = ("torch", "lt_module", "lt_data", "lt")
+    base = {n for c in type(module).__mro__ if c.__module__.split(".")[0] in libraries for n in vars(c)}
     own = [n for n in dir(type(module)) if n not in base and not n.startswith("_") and n not in VOCABULARY]
     missing = {n for n in required if not is_overridden(module, n)}
     for name in own:

@@ -73,6 +73,7 @@ class Lifecycle(Readings):
                 self.clock.timed("set-up", self._set_up)(fn, ckpt_path)
                 result = loop()
                 if fn == "fit":
+                    self.recorder.close("on_fit_end")
                     self.hooks.on_fit_end()
             except BaseException as error:
                 requeues = fn == "fit" and error is self.stop_signal and self.stop_requests.wants_requeue
@@ -116,6 +117,8 @@ class Lifecycle(Readings):
                 f"`trainer.{fn}` got a module inside a `DistributedDataParallel`. Pass its `.module`: `strategy='ddp'` "
                 "wraps it."
             )
+        if isinstance(model, type):
+            raise TypeError(f"`trainer.{fn}` got the class `{model.__name__}` as the model. Pass an instance of it.")
         if not isinstance(model, torch.nn.Module):
             raise TypeError(
                 f"`trainer.{fn}` got a `{type(model).__name__}` as the model. Pass a `LightningModule` or an "
@@ -128,6 +131,8 @@ class Lifecycle(Readings):
         self.engine.checkpoint_io.on_error = self._stop
         required = {"fit": ("training_step", "configure_optimizers"), "predict": ()}.get(fn, (STEP.get(fn, ""),))
         check_names(model, required)
+        if datamodule is not None:
+            check_names(datamodule, ())
         _check_steps(model, fn)
         self.fit_loop.source = self._source("train", given)
         self.validate_loop.source, self.validate_loop.loaders = self._source("validate", given), []
@@ -169,7 +174,8 @@ class Lifecycle(Readings):
         if wrong:
             raise MisconfigurationException(
                 f"{' and '.join(wrong)} of the trainer and manual optimization of the module contradict each other. "
-                "Leave the flag out and do it in `training_step`, e.g. with `self.clip_gradients`."
+                "Leave the flag out and do it in `training_step`"
+                f"{', e.g. with `self.clip_gradients`' if self.gradient_clip_val else ''}."
             )
 
     def _set_up(self, fn: str, ckpt_path: Any) -> None:
@@ -320,6 +326,7 @@ class Lifecycle(Readings):
             self._tear_down(self.state.fn or "fit", "failed")
 
     def _tear_down(self, fn: str, status: str) -> None:
+        self.recorder.close("teardown")
         try:
             self.hooks.teardown(fn)
         finally:

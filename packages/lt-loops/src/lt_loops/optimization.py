@@ -107,17 +107,22 @@ class ManualOptimization(Optimization):
         )
 
     def optimizer_step(self, optimizer: Any, closure: Callable[[], Any] | None = None) -> Any:
-        result = None
-        inner = closure if _needs_closure(optimizer) else None
-        if closure is not None and inner is None:
+        results: list[Any] = []
+
+        def gradients() -> Any:
             with torch.enable_grad():
-                result = closure()
+                results.append(closure() if closure is not None else None)
+            return results[-1]
+
+        inner = gradients if closure is not None and _needs_closure(optimizer) else None
+        if closure is not None and inner is None:
+            gradients()
         if self.scales:
             self.engine.unscale_gradients(optimizer)
         self.hooks.on_before_optimizer_step(optimizer)
         if self.engine_step(optimizer, inner):
             self.stepped = True
-        return result
+        return results[0] if results else None
 
     def gathered(self) -> dict[str, Any]:
         """All gradients there are: whether the module goes on adding to them is its own affair."""
@@ -259,8 +264,6 @@ class AutomaticOptimization(Optimization):
             self.progress.window = max(1, self.progress.window)
             output = self.gradients(batch, batch_idx)
             results.append(output)
-            if output is not None:
-                self._before_step()
             return None if output is None else self.loss_of(output)
 
         self.stepped = False
@@ -279,14 +282,22 @@ class AutomaticOptimization(Optimization):
         return results[-1]
 
     def optimizer_step(self, optimizer: Any, closure: Callable[[], Any] | None = None) -> Any:
-        """As the module's `optimizer_step` calls it."""
-        if _needs_closure(optimizer) or closure is None:
-            self.stepped = self.engine_step(optimizer, closure)
-            return None
-        with torch.enable_grad():
-            loss = closure()
-        self.stepped = loss is not None and self.engine_step(optimizer)
-        return loss
+        """As the module's `optimizer_step` calls it: gradients, hooks and clipping, then the step."""
+        losses: list[Any] = []
+
+        def ready() -> Any:
+            with torch.enable_grad():
+                losses.append(closure() if closure is not None else None)
+            if closure is None or losses[-1] is not None:
+                self._before_step()
+            return losses[-1]
+
+        if _needs_closure(optimizer):
+            self.stepped = self.engine_step(optimizer, ready)
+        else:
+            ready()
+            self.stepped = (closure is None or losses[0] is not None) and self.engine_step(optimizer)
+        return losses[0] if losses else None
 
     def finish_window(self) -> None:
         """The data ended inside an accumulation window: scale the gradients to what was there, then step."""
@@ -321,7 +332,7 @@ class AutomaticOptimization(Optimization):
                 "`training_step` returned None, and with several processes the others would wait for this batch. "
                 "Return a loss from every batch, e.g. one multiplied by zero."
             )
-        rank_zero_warn("`training_step` returned None: the batch is skipped.")
+        rank_zero_warn("`training_step` returned None: the batch is skipped. Return the loss to train on it.")
         if self.progress.window == 1 and self.optimizer is not None:
             self.zero_grad(0)
 

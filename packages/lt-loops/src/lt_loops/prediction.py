@@ -93,6 +93,7 @@ class PredictionLoop:
         trainer, hooks, module = self.trainer, self.trainer.hooks, self.trainer.module
         modes = remember_modes(module)
         evaluation_mode(module, "predict")
+        trainer.recorder.close("predict")
         try:
             hooks.on_predict_start()
             hooks.on_predict_epoch_start()

@@ -23,7 +23,7 @@ class Recorder:
         self.engine = engine
         self.train = Collection("train")
         self.finished: dict[str, Tensor] = {}
-        self._logged: dict[str, float] = {}
+        self._logged: dict[str, Any] = {}
         self._bar: dict[str, Any] = {}
         self.silent = False
         self._stack: list[tuple[Collection, dict[str, Entry], Scope]] = []
@@ -111,6 +111,8 @@ class Recorder:
             if entry.weighs and batch_size is None:
                 batch_size = self._batch_size or self._size_of_batch()
             entry.add(value, batch_size or 1)
+            if not self.scope.steps:  # to be read in the same hook; the value over all ranks follows after it
+                self.finished[entry.name] = as_float(value)
 
     def log_dict(self, dictionary: Mapping[str, Any], **kwargs: Any) -> None:
         """Record several values."""
@@ -133,7 +135,7 @@ class Recorder:
         if not scope.allowed:
             raise MisconfigurationException(
                 f"`self.log({name!r}, ...)` was called from {scope.name}, where no value can be collected. "
-                "Log from a step, a batch hook or an epoch hook."
+                "Log from a step, a batch hook or an epoch hook of training or evaluation."
             )
         on_step = scope.on_step if on_step is None else on_step
         on_epoch = scope.on_epoch if on_epoch is None else on_epoch
@@ -185,6 +187,15 @@ class Recorder:
                 raise MisconfigurationException(
                     f"The metric `{clash.pop()}` is logged from two places, {other.place} and {entry.place}. "
                     "Give one of them another name."
+                )
+        if entry.is_metric and entry.add_dataloader_idx:
+            elsewhere = (
+                e for entries in self.collection.loaders if entries is not self._entries for e in entries.values()
+            )
+            if any(other.metric is entry.metric for other in elsewhere):
+                raise MisconfigurationException(
+                    f"One metric object is logged as `{entry.name}` for several loaders, whose values would mix in it. "
+                    "Keep one for each loader, e.g. in an `nn.ModuleList`."
                 )
         for other in self._entries.values():
             clash = set(other.names()) & set(entry.names())
@@ -255,6 +266,8 @@ class Recorder:
                 continue
             entry.noted = entry.tick
             value = as_float(entry.step_value())
+            if entry.logger:
+                self._logged[entry.step_name + suffix] = value
             if collection is self.train:
                 self.finished[entry.step_name + suffix] = value
                 if entry.reduced is None:
@@ -319,6 +332,6 @@ class Recorder:
 def _caller() -> str:
     """File and line of the user's call of `log`, found without a traceback object."""
     frame: Any = sys._getframe(1)
-    while frame and frame.f_globals.get("__name__", "").split(".")[0] in ("lt_loops", "lt_module"):
+    while frame and frame.f_globals.get("__name__", "").split(".")[0] in ("lt_loops", "lt_module", "torch"):
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "an unknown place"

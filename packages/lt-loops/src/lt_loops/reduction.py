@@ -1,6 +1,7 @@
 """Logged values made final: over the batches of an epoch, over the ranks, and as plain numbers."""
 
 from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
@@ -83,6 +84,8 @@ def batch_size_of(batch: Any) -> int:
             return leaf.shape[0] if leaf.ndim else 1
         if hasattr(leaf, "shape") and len(leaf.shape):
             return int(leaf.shape[0])
+        if is_dataclass(leaf) and not isinstance(leaf, type):
+            return batch_size_of([getattr(leaf, field.name) for field in fields(leaf)])
     raise MisconfigurationException(
         f"The size of a batch of type `{type(batch).__name__}` cannot be inferred, and a mean over the epoch needs it. "
         "Pass `self.log(..., batch_size=n)`."

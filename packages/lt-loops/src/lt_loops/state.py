@@ -130,7 +130,10 @@ def restore_module(trainer: Any, checkpoint: dict[str, Any], path: str, weights_
         if key in states:
             callback.load_state_dict(states.pop(key))
     if states:
-        rank_zero_warn(f"The checkpoint {path} holds the state of callbacks that are not there now: {sorted(states)}.")
+        rank_zero_warn(
+            f"The checkpoint `{path}` holds the state of callbacks that are not there now: {sorted(states)}. "
+            "Pass them to the trainer if they should go on from there."
+        )
 
 
 def restore_training(trainer: Any, checkpoint: dict[str, Any], path: str) -> None:
