@@ -71,6 +71,13 @@ def test_two_ranks_train_as_ddp_does(stage, accumulate, clip):
 
 
 @STAGES
+def test_what_waits_in_the_cpus_memory_trains_alike(stage):
+    offload = {"offload_optimizer": True, "offload_parameters": stage == 3}
+    got, _ = forked(train, strategy=DeepSpeedStrategy(start_method="fork", stage=stage, **offload))
+    torch.testing.assert_close(got, forked(train, strategy="ddp_fork")[0], atol=1e-6, rtol=0)
+
+
+@STAGES
 @pytest.mark.parametrize(
     ("precision", "dtype", "near"), [("bf16-mixed", torch.float32, 1e-6), ("bf16-true", torch.bfloat16, 0.02)]
 )

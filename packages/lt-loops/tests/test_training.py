@@ -438,3 +438,20 @@ def test_a_near_miss_on_a_data_module_says_which_hook_was_meant():
 
     with pytest.raises(ValueError, match="Did you mean `on_after_batch_transfer`"):
         quiet().fit(Net(), datamodule=Data())
+
+
+def test_what_is_no_instance_or_of_another_age_is_told_so():
+    class Old(Net):
+        def training_step(self, batch, batch_idx, optimizer_idx):
+            return None
+
+    class Data:
+        def train_dataloader(self):
+            return []
+
+    with pytest.raises(ValueError, match=r"takes `optimizer_idx`.*by hand"):
+        Trainer(max_epochs=1).fit(Old(), [])
+    with pytest.raises(TypeError, match=r"class `Data` was given as the data. Pass an instance"):
+        Trainer(max_epochs=1).fit(Net(), Data)
+    with pytest.raises(TypeError, match=r"GradientAccumulationScheduler\(\{0: 2\}\)"):
+        Trainer(accumulate_grad_batches={0: 2})

@@ -60,7 +60,10 @@ def count(name: str, value: Any, least: int, none: bool = False, default: int | 
     if (value is None and none) or (isinstance(value, int) and not isinstance(value, bool) and value >= least):
         return value
     kind = TypeError if not isinstance(value, int) or isinstance(value, bool) else MisconfigurationException
-    raise kind(f"`{name}` got {value!r}. Give an integer of at least {least}" + (" or leave it out." if none else "."))
+    remedy = f"Give an integer of at least {least}" + (" or leave it out." if none else ".")
+    if isinstance(value, dict):
+        remedy += f" For one that changes pass `callbacks=[GradientAccumulationScheduler({value!r})]`."
+    raise kind(f"`{name}` got {value!r}. {remedy}")
 
 
 def share(name: str, value: Any) -> int | float:

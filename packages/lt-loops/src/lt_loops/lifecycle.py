@@ -367,7 +367,13 @@ def _check_steps(model: Any, fn: str) -> None:
         raise MisconfigurationException(
             f"`{type(model).__name__}` has no `predict_step` and no `forward`. Define one of them."
         )
-    if fn == "fit" and "dataloader_iter" in inspect.signature(model.training_step).parameters:
+    takes = inspect.signature(model.training_step).parameters if fn == "fit" else {}
+    if "optimizer_idx" in takes:
+        raise MisconfigurationException(
+            f"`{type(model).__name__}.training_step` takes `optimizer_idx`, and a step is for all optimizers. Set "
+            "`self.automatic_optimization = False` and step them by hand."
+        )
+    if "dataloader_iter" in takes:
         raise MisconfigurationException(
             f"`{type(model).__name__}.training_step` takes `dataloader_iter`, and a step gets one batch here. "
             "Write `training_step(self, batch, batch_idx)`, or a loop of your own on `Fabric`."

@@ -48,6 +48,9 @@ class Source:
 
 def data_of(loaders: Any, more: Any, datamodule: Any) -> tuple[Any, Any]:
     """Loaders and data module; a data module in the loaders' place is taken as one."""
+    for given in (loaders, datamodule):
+        if isinstance(given, type):
+            raise TypeError(f"The class `{given.__name__}` was given as the data. Pass an instance of it.")
     if hasattr(loaders, "train_dataloader") or hasattr(loaders, "prepare_data"):
         if datamodule is not None:
             raise MisconfigurationException("Two data modules were given. Pass one, as `datamodule=`.")

@@ -404,6 +404,6 @@ def warn_about_frozen_modes(module: Any) -> None:
     count = sum(not m.training for m in module.modules())
     if count:
         rank_zero_warn(
-            f"{count} submodules are in evaluation mode at the start of training. "
+            f"Submodules in evaluation mode at the start of training: {count}. "
             "If that is not meant, call `.train()` on the module first."
         )

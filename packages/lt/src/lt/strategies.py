@@ -9,11 +9,13 @@ from lt_accel import Strategy as Strategy
 from lt_accel import StrategyRegistry as StrategyRegistry
 
 if TYPE_CHECKING:
+    from lt_accel import DeepSpeedStrategy as DeepSpeedStrategy
     from lt_accel import FSDPStrategy as FSDPStrategy
     from lt_accel import ModelParallelStrategy as ModelParallelStrategy
 
 __all__ = [
     "DDPStrategy",
+    "DeepSpeedStrategy",
     "FSDPStrategy",
     "ModelParallelStrategy",
     "SingleDeviceStrategy",

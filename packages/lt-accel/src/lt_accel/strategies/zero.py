@@ -99,8 +99,8 @@ class ZeroModule:
         if self._is_inside:
             raise MisconfigurationException(
                 f"A backward pass ran inside the forward pass of `{type(self.module).__name__}`, as in manual "
-                "optimization, and DeepSpeed would not share its gradients. Return the loss from `training_step`, or use "
-                "`strategy='fsdp'`."
+                "optimization, and DeepSpeed would not share its gradients. Return the loss from `training_step`, or "
+                "use `strategy='fsdp'`."
             )
         self._is_whole = self.engine is None or self.engine.is_gradient_accumulation_boundary()
 
@@ -206,15 +206,18 @@ class ZeroOptimizer(torch.optim.Optimizer):
                 "with what it was saved under, or go on from the weights alone."
             )
         rank = self._module.strategy.global_rank
+        counts_on_device = any(group.get("fused") or group.get("capturable") for group in self.param_groups)
         for part, whole, state in zip(self._module.parts(), state_dict["parameters"], state_dict["state"], strict=True):
             part.data.copy_(whole[rank])
             own = self.state.setdefault(part, {})
             for name, value in state.items():
-                value = value[rank].clone() if isinstance(value, Tensor) else value
-                if isinstance(own.get(name), Tensor):
-                    own[name].copy_(value)
+                if not isinstance(value, Tensor):
+                    own[name] = value
+                elif isinstance(own.get(name), Tensor):
+                    own[name].copy_(value[rank])
                 else:
-                    own[name] = value.to(part.device) if isinstance(value, Tensor) and value.dim() else value
+                    moves = value.dim() > 1 or counts_on_device
+                    own[name] = value[rank].clone().to(part.device if moves else "cpu")
         for group, values in zip(self.param_groups, state_dict["param_groups"], strict=True):
             group.update(values)
 
