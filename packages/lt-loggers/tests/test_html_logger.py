@@ -252,3 +252,14 @@ def test_a_run_that_goes_on_keeps_its_warnings_and_speeds(tmp_path):
     assert again.experiment.run.speed.columns(9) == speeds
     assert [column.step for column in speeds] == [50, 90, 130, 160]
     assert min(column.mean for column in speeds) > 0
+
+
+def test_learning_rates_are_drawn_unless_the_records_hold_them(tmp_path):
+    told, own = HTMLLogger(tmp_path, "told"), HTMLLogger(tmp_path, "own")
+    own.log_metrics({"lr-Adam": 0.5}, 1)
+    for logger in (told, own):
+        for step in (1, 2):
+            logger.log_learning_rates({"lr-Adam": 0.125 * step}, step)
+        logger.finalize("success")
+    pages = [next((tmp_path / name).rglob("report.html")).read_text() for name in ("told", "own")]
+    assert ["0.125" in page for page in pages] == [True, False]

@@ -37,6 +37,7 @@ class HTMLLogger(Logger):
         self._run = RunDirectory(save_dir, root_dir, name, version)
         self._names = Names(prefix, printable)
         self._names.update(epoch="epoch", step="step")  # the place of a record, whatever its metrics are called
+        self._has_rates = False
 
     def _open(self) -> LiveReport:
         folder = self._run.make()
@@ -47,10 +48,17 @@ class HTMLLogger(Logger):
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Take one record. Values are read now, so they may change after."""
         live = self._experiment or self.experiment
+        self._has_rates = self._has_rates or any(name.startswith("lr-") for name in metrics)
         row = flat_numbers(metrics, self._names)
         if step is None:
             step = metrics.get("step")
         live.add(row, None if step is None else int(step))
+
+    @rank_zero_only
+    def log_learning_rates(self, rates: Mapping[str, float], step: int) -> None:
+        """Show what the optimizers are set to, unless the run's records tell it themselves."""
+        if not self._has_rates:
+            self.experiment.add(dict(rates), step)
 
     @rank_zero_only
     def log_hyperparams(self, params: Any = None) -> None:

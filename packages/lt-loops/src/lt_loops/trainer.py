@@ -264,6 +264,16 @@ class Trainer(Trials):
         send = self.clock.timed("logging", self.clock.measured("log_metrics", self.call_loggers))
         send("log_metrics", {"epoch": self.progress.epoch, **record}, step=self.progress.step)
 
+    def show_learning_rates(self) -> None:
+        """Tell the loggers that draw them what the optimizers are set to; no record is made of it."""
+        if self.loggers and self.is_global_zero:
+            rates = {
+                f"lr-{type(optimizer).__name__}{f'-{i}' if i else ''}": float(optimizer.param_groups[0]["lr"])
+                for i, optimizer in enumerate(self.optimizers)
+                if "lr" in optimizer.param_groups[0]
+            }
+            self.call_loggers("log_learning_rates", rates, step=self.progress.step)
+
     def save_logs(self) -> None:
         """Let the loggers hand over what they buffer; before each checkpoint and at the end of each epoch."""
         if self.loggers:

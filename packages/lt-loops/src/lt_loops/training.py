@@ -171,6 +171,7 @@ class FitLoop:
         trainer, step, every = self.trainer, self.trainer.progress.step, self.trainer.log_every_n_steps
         if self.stepped and every and (step % every == 0 or trainer.should_stop):
             trainer.log_record(trainer.recorder.step_record())
+            trainer.show_learning_rates()
         if self.validates_by_batch and self.validation.is_due():
             self.validate()
             trainer.recorder.at_steps(TRAIN_STEP)
@@ -266,6 +267,7 @@ class FitLoop:
         trainer, progress = self.trainer, self.trainer.progress
         if record := trainer.recorder.end_epoch():
             trainer.log_record(record)
+        trainer.show_learning_rates()
         trainer.save_logs()
         self.at = "decided" if ended else "ready"
         if not again:
