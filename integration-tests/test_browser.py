@@ -123,7 +123,14 @@ def test_training_is_drawn_beside_validation_and_the_best_point_is_marked(demo):
 
 def test_the_tables_of_a_run_are_filled(demo):
     tables = demo.ask(TABLES)
-    assert {row[0] for row in tables["Values"]} == {"metric", "train_loss", "val_loss", "val_acc", "lr-Adam", "steps_per_sec"}
+    assert {row[0] for row in tables["Values"]} == {
+        "metric",
+        "train_loss",
+        "val_loss",
+        "val_acc",
+        "lr-Adam",
+        "steps_per_sec",
+    }
     assert all(cell for row in tables["Values"] for cell in row)
     best, last = tables["Checkpoints"]
     assert re.fullmatch(r"checkpoints/epoch=\d-step=\d+\.ckpt", best[0])

@@ -70,8 +70,16 @@ def _circumstances() -> str:
     # A digest, since a variable may hold what should not lie about in a file.
     variables = sorted((name, value) for name, value in os.environ.items() if name.startswith(VARIABLES))
     facts = (sys.version, sys.executable, shutil.get_terminal_size().columns, variables, sys.flags, sys.warnoptions)
-    places = [(path, _state(path or ".")) for path in sys.path]
+    places = [(path, _entries(path or ".")) for path in sys.path]
     return hashlib.sha256(repr((facts, places)).encode()).hexdigest()
+
+
+def _entries(path: str) -> list[str] | list[int] | None:
+    """What a folder of packages holds; its time will not do, since the first import of a module adds its bytecode."""
+    try:
+        return sorted(name for name in os.listdir(path) if name != "__pycache__")
+    except OSError:
+        return _state(path)
 
 
 def _state(path: str) -> list[int] | None:

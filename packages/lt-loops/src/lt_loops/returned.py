@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lt_interfaces import Progress, rank_zero_warn
+from lt_interfaces import Progress
 from torch import Tensor
 
 from lt_loops import rng, state
@@ -48,11 +48,12 @@ class Returned:
         """Of rank zero; None on the others, which must call as well."""
         finished, logged = _on_cpu(trainer.callback_metrics), _on_cpu(trainer.logged_metrics)
         log_dir = trainer.log_dir
+        weights = _weights(trainer.module) if trainer.fn == "fit" else None
         if not trainer.is_global_zero:
             return None
         return cls(
             result,
-            _weights(trainer.module) if trainer.fn == "fit" else None,
+            weights,
             trainer.progress,
             trainer.fit_loop.at,
             trainer.state.status,
@@ -79,12 +80,12 @@ class Returned:
         return self.result
 
 
-def _weights(module: Any) -> dict[str, Any] | None:
+def _weights(module: Any) -> dict[str, Any]:
+    """Whole, also of a module that is sharded over the ranks; every rank must call."""
     weights = module.state_dict()
-    if any(hasattr(value, "device_mesh") for value in weights.values()):
-        rank_zero_warn("The module's weights are sharded and end with their processes. Load a checkpoint of the run.")
-        return None
-    return _on_cpu(weights)
+    return _on_cpu(
+        {key: value.full_tensor() if hasattr(value, "full_tensor") else value for key, value in weights.items()}
+    )
 
 
 def _on_cpu(values: Mapping[str, Any]) -> dict[str, Any]:
