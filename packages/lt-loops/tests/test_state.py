@@ -131,3 +131,12 @@ def test_evaluation_after_a_fit_takes_the_best_checkpoint():
     assert torch.equal(net.layer.weight, last)
     trainer.validate(net, loader(), verbose=False)
     assert torch.equal(net.layer.weight, lt_checkpoint.load("best.ckpt")["state_dict"]["layer.weight"])
+
+
+def test_copies_of_trackers_are_passed_over_but_not_a_root_of_that_name(tmp_path):
+    root = tmp_path / "artifacts"
+    _, trainer = run(default_root_dir=root)
+    trainer.save_checkpoint(root / "own.ckpt")
+    trainer.save_checkpoint(root / "tracker" / "artifacts" / "copy.ckpt")
+    _, resumed = run(default_root_dir=root, ckpt_path="last")
+    assert resumed.ckpt_path == str(root / "own.ckpt")

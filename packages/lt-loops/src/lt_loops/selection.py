@@ -53,26 +53,21 @@ def _left_by_a_failure(trainer: Any) -> str | None:
 
 def next_hpc_path(trainer: Any) -> str:
     """Where the state goes that a requeued job continues from; the numbers say which is newest."""
-    numbers = [int(match[1]) for match in map(_HPC.fullmatch, _names(trainer.default_root_dir)) if match]
-    path: str = os.path.join(trainer.default_root_dir, f"hpc_ckpt_{max(numbers, default=0) + 1}.ckpt")
+    number = max(_hpc_files(trainer), default=0) + 1
+    path: str = os.path.join(trainer.default_root_dir, f"hpc_ckpt_{number}.ckpt")
     return path
 
 
-def _names(folder: str) -> list[str]:
-    return os.listdir(folder) if os.path.isdir(folder) else []
-
-
-def _hpc_files(trainer: Any) -> list[Path]:
-    """Newest first."""
-    found = {int(match[1]): match[0] for match in map(_HPC.fullmatch, _names(trainer.default_root_dir)) if match}
-    return [Path(trainer.default_root_dir, found[number]) for number in sorted(found, reverse=True)]
+def _hpc_files(trainer: Any) -> dict[int, Path]:
+    """By number."""
+    matches = ((_HPC.fullmatch(path.name), path) for path in Path(trainer.default_root_dir).glob("hpc_ckpt_*.ckpt"))
+    return {int(match[1]): path for match, path in matches if match}
 
 
 def _left_for_requeue(trainer: Any) -> str | None:
     """In a job that is started again: the state it was stopped in."""
-    if trainer.engine.requeue_signal is None or not _hpc_files(trainer):
-        return None
-    return _hpc(trainer)
+    files = {} if trainer.engine.requeue_signal is None else _hpc_files(trainer)
+    return _highest_good(files) if files else None
 
 
 def _hpc(trainer: Any) -> str:
@@ -82,15 +77,15 @@ def _hpc(trainer: Any) -> str:
             f"`ckpt_path='hpc'` was asked for, and {trainer.default_root_dir} holds no `hpc_ckpt_<number>.ckpt`. "
             "Use 'auto' to start afresh where there is none."
         )
-    return _newest_good(files)
+    return _highest_good(files)
 
 
-def _checkpointers(trainer: Any) -> list[Any]:
-    return [cb for cb in trainer.callbacks if hasattr(cb, "best_model_path")]
+def _highest_good(files: dict[int, Path]) -> str:
+    return _newest_good([files[number] for number in sorted(files, reverse=True)])
 
 
 def _best_in_memory(trainer: Any) -> str | None:
-    for callback in _checkpointers(trainer):
+    for callback in trainer.checkpoint_callbacks:
         if callback.best_model_path:
             return str(callback.best_model_path)
     return None
@@ -98,9 +93,10 @@ def _best_in_memory(trainer: Any) -> str | None:
 
 def _newest_files(trainer: Any) -> list[Path]:
     """Checkpoints under the root, newest first; not the copies that experiment trackers keep as "artifacts"."""
-    files = Path(trainer.default_root_dir).glob("**/*.ckpt")
+    root = Path(trainer.default_root_dir)
+    files = (f for f in root.glob("**/*.ckpt") if f.is_file())
     return sorted(
-        (f for f in files if f.is_file() and "artifacts" not in f.parts),
+        (f for f in files if "artifacts" not in f.relative_to(root).parts),
         key=lambda f: (f.stat().st_mtime_ns, f.name == "last.ckpt"),
         reverse=True,
     )
@@ -136,7 +132,7 @@ def _nothing_written(word: str, trainer: Any) -> str:
 
 
 def _last(trainer: Any, said: bool) -> str | None:
-    candidates = [cb.last_model_path for cb in _checkpointers(trainer) if getattr(cb, "last_model_path", "")]
+    candidates = [cb.last_model_path for cb in trainer.checkpoint_callbacks if getattr(cb, "last_model_path", "")]
     files: list[str | Path] = [c for c in candidates if trainer.checkpoint_exists(c)]
     files += _newest_files(trainer)
     if not files:
