@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lt_interfaces import rank_zero_only
+
 from lt_loggers.metrics import number
+from lt_loggers.remote_logger import RemoteLogger
 
 
 class SavedCheckpoint(NamedTuple):
@@ -19,6 +24,11 @@ class SavedCheckpoint(NamedTuple):
     score: float | None
     aliases: list[str]
     about: dict[str, Any]
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What is told beside the file."""
+        return self.about | {"score": self.score, "original_filename": Path(self.path).name}
 
 
 class CheckpointUploads:
@@ -62,7 +72,36 @@ class CheckpointUploads:
         return found
 
 
-def held(path: str) -> tuple[str, Callable[[], object]]:
+class UploadingLogger(RemoteLogger):
+    """A logger to a server that takes checkpoints as well, when its `log_model` says so."""
+
+    _uploads: CheckpointUploads
+
+    @abstractmethod
+    def upload(self, experiment: Any, saved: SavedCheckpoint, path: str) -> None:
+        """Send the file or folder at `path`, which is another name for that of the checkpoint."""
+
+    @rank_zero_only
+    def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
+        """Upload new checkpoints, if `log_model` says so."""
+        self._upload(self._uploads.after_save(checkpoint_callback))
+
+    def finalize(self, status: str) -> None:
+        """Send everything, also checkpoints if `log_model=True`."""
+        self._upload(self._uploads.at_end())
+        super().finalize(status)
+
+    def _upload(self, checkpoints: Sequence[SavedCheckpoint]) -> None:
+        for saved in checkpoints:
+            path, let_go = _held(saved.path)
+            self.hand_over(f"log_model {path}", partial(self._upload_held, saved=saved, path=path, then=let_go))
+
+    def _upload_held(self, experiment: Any, *, saved: SavedCheckpoint, path: str, then: Callable[[], object]) -> None:
+        self.upload(experiment, saved, path)
+        then()
+
+
+def _held(path: str) -> tuple[str, Callable[[], object]]:
     """Another name for a file or folder, so that deleting the first one takes nothing away; and how to let go of it."""
     folder = tempfile.mkdtemp(prefix=".upload-", dir=Path(path).absolute().parent)
     other = os.path.join(folder, os.path.basename(path))

@@ -6,20 +6,19 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
-from lt_interfaces import rank_zero_only, rank_zero_warn
+from lt_interfaces import rank_zero_warn
 
-from lt_loggers.checkpoint_uploads import CheckpointUploads, SavedCheckpoint, held
+from lt_loggers.checkpoint_uploads import CheckpointUploads, SavedCheckpoint, UploadingLogger
 from lt_loggers.hparams import flatten
 from lt_loggers.last_run import LAST, last_run, remember_run
 from lt_loggers.metrics import Names
-from lt_loggers.remote_logger import Record, RemoteLogger
+from lt_loggers.remote_logger import Record
 from lt_loggers.run_directory import StrPath
 
 BATCH = 1000  # numbers in one request, at most
@@ -28,7 +27,7 @@ NOBODY_THERE = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCE
 _FORBIDDEN = re.compile(r"[^\w\-. /]", re.ASCII)
 
 
-class MLFlowLogger(RemoteLogger):
+class MLFlowLogger(UploadingLogger):
     """Logs to a run of MLflow: at `tracking_uri`, by default `MLFLOW_TRACKING_URI`, else a database in `save_dir`.
 
     `experiment_name` is the logger's `name`, the run's id its `version`. `run_id` continues a run, `run_id="last"` the
@@ -118,30 +117,14 @@ class MLFlowLogger(RemoteLogger):
     def is_away(self, error: Exception) -> bool:
         return super().is_away(error) or getattr(error, "error_code", None) in NOBODY_THERE
 
-    @rank_zero_only
-    def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
-        """Upload new checkpoints, if `log_model` says so."""
-        self._upload(self._uploads.after_save(checkpoint_callback))
-
-    def finalize(self, status: str) -> None:
-        """Send everything, also checkpoints if `log_model=True`, and end the run."""
-        self._upload(self._uploads.at_end())
-        super().finalize(status)
-
-    def _upload(self, checkpoints: Sequence[SavedCheckpoint]) -> None:
-        for saved in checkpoints:
-            path, let_go = held(saved.path)
-            self.hand_over(f"log_model {path}", partial(self._log_artifact, saved=saved, path=path, then=let_go))
-
-    def _log_artifact(self, client: Any, *, saved: SavedCheckpoint, path: str, then: Any) -> None:
-        place, log = Path(saved.path).stem, client.log_artifacts if os.path.isdir(path) else client.log_artifact
+    def upload(self, experiment: Any, saved: SavedCheckpoint, path: str) -> None:
+        place = Path(saved.path).stem
+        log = experiment.log_artifacts if os.path.isdir(path) else experiment.log_artifact
         log(self._run_id, path, place)
         with tempfile.TemporaryDirectory() as folder:
-            about = saved.about | {"score": saved.score, "original_filename": Path(saved.path).name}
-            Path(folder, "metadata.yaml").write_text(yaml.safe_dump(about))
+            Path(folder, "metadata.yaml").write_text(yaml.safe_dump(saved.metadata))
             Path(folder, "aliases.txt").write_text(str(saved.aliases))
-            client.log_artifacts(self._run_id, folder, place)
-        then()
+            experiment.log_artifacts(self._run_id, folder, place)
 
 
 def _allowed(name: str) -> str:

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 from lt_interfaces import did_you_mean, rank_zero_only, rank_zero_warn
 
-from lt_loggers.checkpoint_uploads import CheckpointUploads, SavedCheckpoint, held
+from lt_loggers.checkpoint_uploads import CheckpointUploads, SavedCheckpoint, UploadingLogger
 from lt_loggers.last_run import LAST, last_run, remember_run
-from lt_loggers.remote_logger import Record, RemoteLogger
+from lt_loggers.remote_logger import Record
 from lt_loggers.run_directory import StrPath
 
 STEP = "trainer/global_step"
@@ -28,7 +28,7 @@ INIT_ARGUMENTS = (
 _opened: set[str] = set()
 
 
-class WandbLogger(RemoteLogger):
+class WandbLogger(UploadingLogger):
     """Logs to a run of Weights & Biases, or with `offline=True` to files that `wandb sync` sends later.
 
     `project` is the logger's `name`, the run's `id` its `version`; `name` is what the page calls the run. The same `id`
@@ -179,34 +179,18 @@ class WandbLogger(RemoteLogger):
         """The artifact, noted as an input of this run."""
         return self.experiment.use_artifact(artifact, type=artifact_type)
 
-    @rank_zero_only
-    def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
-        """Upload new checkpoints, if `log_model` says so."""
-        self._upload(self._uploads.after_save(checkpoint_callback))
-
-    def finalize(self, status: str) -> None:
-        """Send everything, also checkpoints if `log_model=True`; the run stays open for what comes after."""
-        self._upload(self._uploads.at_end())
-        super().finalize(status)
-
-    def _upload(self, checkpoints: Sequence[SavedCheckpoint]) -> None:
-        for saved in checkpoints:
-            path, let_go = held(saved.path)
-            self.hand_over(f"log_model {path}", partial(self._log_artifact, saved=saved, path=path, then=let_go))
-
-    def _log_artifact(self, run: Any, *, saved: SavedCheckpoint, path: str, then: Any) -> None:
+    def upload(self, experiment: Any, saved: SavedCheckpoint, path: str) -> None:
         import wandb
 
-        about = saved.about | {"score": saved.score, "original_filename": Path(saved.path).name}
-        artifact = wandb.Artifact(self._checkpoint_name or f"model-{run.id}", type="model", metadata=about)
+        name = self._checkpoint_name or f"model-{experiment.id}"
+        artifact = wandb.Artifact(name, type="model", metadata=saved.metadata)
         if os.path.isdir(path):
             artifact.add_dir(path, name="model.ckpt", policy=self._policy)
         else:
             artifact.add_file(path, name="model.ckpt", policy=self._policy)
-        logged = run.log_artifact(artifact, aliases=saved.aliases)
+        logged = experiment.log_artifact(artifact, aliases=saved.aliases)
         if self._policy == "immutable" and not self._is_offline:
             logged.wait()  # it reads the file when it uploads it
-        then()
 
     def _log_list(self, key: str, kind: str, items: Any, step: int | None, options: dict[str, Any]) -> None:
         if not isinstance(items, list):

@@ -52,7 +52,6 @@ class Tuner:
             min_lr, max_lr, num_training, mode, early_stop_threshold, update_attr=False, attr_name=attr_name
         )
         attribute = finder.attribute(model) if update_attr else None
-
         if self._is_skipped():
             return None
         curve: LearningRateCurve = self._trainer.rehearse(
