@@ -41,6 +41,7 @@ class Lifecycle(Readings):
     evaluated: Any
     transfer: Callable[[Any, int], Any] | None
     optimizers: list[Any]
+    rate_names: list[str]
     lr_scheduler_configs: list[LRSchedulerConfig]
     ckpt_path: str | None
     needs_batch_indices: bool
@@ -242,6 +243,8 @@ class Lifecycle(Readings):
             made if getattr(given, "optimizer", None) is made else given
             for made, given in zip(optimizers, ready, strict=True)
         ]
+        kinds = [type(optimizer).__name__ for optimizer in self.optimizers]
+        self.rate_names = [f"lr-{kind}-{i}" if i else f"lr-{kind}" for i, kind in enumerate(kinds)]
         self.schedulers = Schedulers(
             self, module, self.lr_scheduler_configs, custom=is_overridden(module, "lr_scheduler_step")
         )

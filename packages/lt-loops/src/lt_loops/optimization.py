@@ -10,6 +10,7 @@ from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimize
 
 from lt_loops.hooks import nothing, trimmed
 from lt_loops.optimizers import LightningOptimizer
+from lt_loops.snapshot import local_part
 
 Outputs = dict[str, Any]
 
@@ -53,10 +54,10 @@ class Optimization:
         for name, gradient in gathered.get("gradients", {}).items():
             p = parameters[name]
             p.grad = torch.zeros_like(p)
-            _local(p.grad).copy_(gradient)
+            local_part(p.grad).copy_(gradient)
 
     def _gradients(self) -> dict[str, Tensor]:
-        return {n: _local(p.grad) for n, p in self.module.named_parameters() if p.grad is not None}
+        return {n: local_part(p.grad) for n, p in self.module.named_parameters() if p.grad is not None}
 
     def loss_of(self, output: Any) -> Tensor | None:
         """The loss in what `training_step` returned."""
@@ -348,12 +349,6 @@ class AutomaticOptimization(Optimization):
                 "`training_step` returned a loss without a gradient. "
                 "Compute it from the module's parameters, without `.detach()`, `.item()` or `no_grad`."
             )
-
-
-def _local(gradient: Tensor) -> Tensor:
-    """This rank's part of a gradient."""
-    part: Tensor = gradient.to_local() if hasattr(gradient, "to_local") else gradient
-    return part
 
 
 def _plain_zero_grad(optimizer: Any) -> bool:

@@ -104,7 +104,7 @@ class Snapshot:
             self._undo.append(partial(_uninitialize, tensor, type(tensor)))
             return
         gradient, requires = tensor.grad, tensor.requires_grad
-        content = None if tensor.is_meta or _overlaps(tensor) else _local(tensor).detach().to("cpu", copy=True)
+        content = None if tensor.is_meta or _overlaps(tensor) else local_part(tensor).detach().to("cpu", copy=True)
         device = tensor.device
         self._visit(gradient, data=False)
 
@@ -142,22 +142,23 @@ def _refill(container: Any, entries: Iterable[Any]) -> None:
     container.extend(entries) if isinstance(container, (list, deque)) else container.update(entries)
 
 
-def _local(tensor: Any) -> Tensor:
+def local_part(tensor: Any) -> Tensor:
     """This rank's part of a tensor."""
-    part: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    part: Tensor = tensor.tolocal_part() if hasattr(tensor, "to_local") else tensor
     return part
 
 
 def _overlaps(tensor: Tensor) -> bool:
     """True for expanded tensors, which cannot be written into."""
     return tensor.layout == torch.strided and any(
-        stride == 0 and size > 1 for stride, size in zip(_local(tensor).stride(), _local(tensor).shape, strict=True)
+        stride == 0 and size > 1
+        for stride, size in zip(local_part(tensor).stride(), local_part(tensor).shape, strict=True)
     )
 
 
 def _put_back(tensor: Tensor, content: Tensor, device: torch.device) -> None:
     with torch.no_grad():
-        now = _local(tensor).detach()
+        now = local_part(tensor).detach()
         if (now.device, now.dtype, now.shape) == (device, content.dtype, content.shape):
             now.copy_(content)
         else:

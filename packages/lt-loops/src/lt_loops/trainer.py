@@ -135,6 +135,8 @@ class Trainer(Trials):
         self.datamodule: Any = None
         self.transfer: Callable[[Any, int], Any] | None = None
         self.optimizers: list[Any] = []
+        self.rate_names: list[str] = []
+        """Under which name the rate of each optimizer is shown."""
         self.lr_scheduler_configs: list[LRSchedulerConfig] = []
         self.schedulers = Schedulers(self, None, [], custom=False)
         self.ckpt_path: str | None = None
@@ -267,11 +269,9 @@ class Trainer(Trials):
     def show_learning_rates(self) -> None:
         """Tell the loggers that draw them what the optimizers are set to; no record is made of it."""
         if self.loggers and self.is_global_zero:
-            rates = {
-                f"lr-{type(optimizer).__name__}{f'-{i}' if i else ''}": float(optimizer.param_groups[0]["lr"])
-                for i, optimizer in enumerate(self.optimizers)
-                if "lr" in optimizer.param_groups[0]
-            }
+            groups = [optimizer.param_groups[0] for optimizer in self.optimizers]
+            named = zip(self.rate_names, groups, strict=False)  # a callback may have replaced optimizers
+            rates = {name: float(group["lr"]) for name, group in named if "lr" in group}
             self.call_loggers("log_learning_rates", rates, step=self.progress.step)
 
     def save_logs(self) -> None:
