@@ -82,6 +82,20 @@ def test_what_was_left_out_stays_out_after_a_resume(tmp_path):
     assert torch.equal(module.layer.weight, whole.lightning_module.layer.weight)
 
 
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path):
+    class Damage(L.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            if trainer.global_step == 9:
+                path = next(tmp_path.glob("other/*step=9.ckpt"))
+                path.write_bytes(path.read_bytes()[:500])
+
+    other = ModelCheckpoint(dirpath=tmp_path / "other", every_n_train_steps=3)
+    with pytest.warns(UserWarning, match=r"not finite in step 10|Skipped a checkpoint.*step=9") as told:
+        trainer = fit(Net([(0, 9)]), tmp_path, callbacks=[other, Damage(), NaNGuard("rollback")])
+    assert sum("Skipped a checkpoint" in str(warning.message) for warning in told) == 1
+    assert trainer.global_step == 3 * BATCHES - 1
+
+
 def test_with_nothing_to_go_back_to_the_run_ends_and_says_so(tmp_path):
     with (
         pytest.warns(UserWarning, match="not finite"),

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import lt_checkpoint
-from lt_interfaces import is_overridden, rank_zero_info
+from lt_interfaces import CheckpointError, is_overridden, rank_zero_info, rank_zero_warn
 
 from lt_loops import state
 
@@ -42,12 +42,20 @@ def _newest(trainer: Any, before_step: int) -> str | None:
         last = getattr(callback, "last_model_path", "")
         written.update(filter(None, [callback.best_model_path, last, *getattr(callback, "best_k_models", ())]))
     trainer.engine.checkpoint_io.flush()
-    steps = {path: lt_checkpoint.stored_step(path) for path in written if lt_checkpoint.exists(path)}
+    steps = {path: _step(path) for path in written if lt_checkpoint.exists(path)}
     good = [path for path, step in steps.items() if step is not None and step < before_step]
     if not good:
         return None
     path, _ = lt_checkpoint.last_good(sorted(good, key=lambda p: (steps[p], p), reverse=True))
     return os.fspath(path)
+
+
+def _step(path: str) -> int | None:
+    try:
+        return lt_checkpoint.stored_step(path)
+    except (CheckpointError, OSError) as error:
+        rank_zero_warn(f"Skipped a checkpoint. {error}")
+        return None
 
 
 def go_back(trainer: Any, path: str) -> None:
