@@ -144,7 +144,7 @@ def _refill(container: Any, entries: Iterable[Any]) -> None:
 
 def local_part(tensor: Any) -> Tensor:
     """This rank's part of a tensor."""
-    part: Tensor = tensor.tolocal_part() if hasattr(tensor, "to_local") else tensor
+    part: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
     return part
 
 
