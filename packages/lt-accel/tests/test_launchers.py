@@ -141,6 +141,19 @@ def test_in_a_notebook_several_devices_are_forked_processes_and_rank_zeros_value
         Fabric(accelerator="cpu", devices=2, strategy="ddp")
 
 
+def test_no_rank_goes_on_before_all_have_connected(monkeypatch, tmp_path):
+    connect = process_group.dist.init_process_group
+
+    def slowly(*args, **kwargs):
+        connect(*args, **kwargs)
+        if os.environ["RANK"] == "0":
+            time.sleep(0.5)
+            (tmp_path / "connected").touch()
+
+    monkeypatch.setattr(process_group.dist, "init_process_group", slowly)
+    assert forked(lambda fabric: fabric.all_gather((tmp_path / "connected").exists()).tolist()) == [1, 1]
+
+
 def test_the_first_failure_of_forked_processes_is_raised():
     def main(fabric):
         if fabric.global_rank == 0:

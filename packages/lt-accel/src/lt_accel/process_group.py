@@ -18,7 +18,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from lt_accel.failures import die_with_parent, failure_of
+from lt_accel.failures import PeerLost, die_with_parent, failure_of
 from lt_accel.roll_call import assemble
 from lt_accel.time_limit import within
 
@@ -83,10 +83,12 @@ def join(
     elif _store is None:
         _reach(address, port, patience)
         _store = _open(address, port, timeout)
-    word = assemble(_store, rank, world_size, patience, f"{address}:{port}")
-    store = _c10d.PrefixStore(word, _store)
+    gather = partial(assemble, _store, rank, world_size, patience, f"{address}:{port}")
+    store = _c10d.PrefixStore(gather(), _store)
     hook = sys.excepthook
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
+    with suppress(PeerLost):  # rank zero saw all of them, and is done already
+        gather()  # a rank that leaves while another still connects to it breaks that one's connection
     if _is_hosted or HOSTED in os.environ:  # our launcher says whose traceback it is
         sys.excepthook = hook
     else:
