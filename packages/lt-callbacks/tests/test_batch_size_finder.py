@@ -46,7 +46,7 @@ class Trainer:
         self.engine = SimpleNamespace(device=torch.device("cpu"))
         self.held, self.requests = [], 0
         source = SimpleNamespace(is_given=False)
-        self.fit_loop = self.validate_loop = SimpleNamespace(source=source, loader=None, given=None)
+        self.fit_loop = self.validate_loop = SimpleNamespace(source=source, given=None)
 
     def trial(self, batches):
         size = self.module.batch_size
@@ -58,8 +58,8 @@ class Trainer:
                 raise self.error
 
         step()
-        self.fit_loop.given = SimpleNamespace(batch_size=size, dataset=range(1000))
-        return self
+        loop = SimpleNamespace(given=SimpleNamespace(batch_size=size, dataset=range(1000)))
+        return SimpleNamespace(fn=self.fn, fit_loop=loop, validate_loop=loop)
 
     def request_anew(self):
         self.requests += 1

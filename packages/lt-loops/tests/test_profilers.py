@@ -112,7 +112,7 @@ def test_without_a_profiler_no_frame_of_the_profilers_runs():
     finally:
         sys.setprofile(None)
     assert not [f for f in frames if f[0].startswith("lt_loops.profilers")]
-    assert frames.count(("lt_loops.optimization", "step")) == len(BATCHES)
+    assert frames.count(("lt_loops.automatic_optimization", "step")) == len(BATCHES)
     assert frames.count(("lt_loops.clock", "run")) == 3
 
 

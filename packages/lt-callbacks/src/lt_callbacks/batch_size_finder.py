@@ -94,7 +94,7 @@ class BatchSizeFinder(Callback):
         else:
             self.scale_batch_size(trainer, pl_module)
         self._resumed = False
-        if trainer.fit_loop.loader is not None:  # `configure_optimizers` has counted the batches
+        if trainer.fit_loop.given is not None:  # `configure_optimizers` has counted the batches
             trainer.set_up_optimizers()
 
     def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
@@ -193,7 +193,7 @@ def _is_given(trainer: Any, stage: str) -> bool:
 
 def _renew(trainer: Any) -> None:
     """Have loaders that exist already made of the new size."""
-    if trainer.fn != "fit" or trainer.fit_loop.loader is not None:
+    if trainer.fn != "fit" or trainer.fit_loop.given is not None:
         trainer.request_anew()
 
 

@@ -92,7 +92,7 @@ class EvaluationLoop:
             rows: list[dict[str, Any]] = recorder.results()
             record = recorder.end_epoch()
             if record and trainer.stage != Stage.SANITY_CHECK:
-                trainer.log_record(record)
+                trainer.call_loggers.record(record)
             self.over = True
             getattr(hooks, f"on_{word}_end")()
         finally:
@@ -121,7 +121,7 @@ class EvaluationLoop:
                 self._log_returned(output)
             on_end(output, batch, batch_idx, i)
             if collection.has_steps and sends_steps:
-                trainer.log_record(recorder.step_record())
+                trainer.call_loggers.record(recorder.step_record())
             if trainer.stop_signal is not None and trainer.stop_requests.are_due():
                 raise trainer.stop_signal
 

@@ -1,40 +1,38 @@
 """From the call of an entry point to its end: attach, check, set up, run, tear down, whatever happens."""
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
 import torch
-from lt_interfaces import MisconfigurationException, Stage, is_overridden, rank_zero_warn
+from lt_interfaces import Stage, is_overridden, rank_zero_warn
 
 from lt_loops import state
 from lt_loops.arguments import as_list
+from lt_loops.automatic_optimization import AutomaticOptimization
 from lt_loops.clock import Clock
 from lt_loops.compiled import uncompiled
 from lt_loops.destinations import check_folders
 from lt_loops.hooks import Hooks, check_callbacks, check_names
 from lt_loops.intent import Resume
-from lt_loops.logger_calls import LoggerCalls
-from lt_loops.optimization import AutomaticOptimization, ManualOptimization
+from lt_loops.manual_optimization import ManualOptimization
 from lt_loops.optimizers import LRSchedulerConfig, Schedulers, configure
-from lt_loops.readings import Readings, TrainerState
+from lt_loops.preconditions import check_data, check_flags, check_module
+from lt_loops.readings import TrainerState
 from lt_loops.returned import Returned, Start
+from lt_loops.saves import Saves
 from lt_loops.selection import next_hpc_path, select
 from lt_loops.signals import StopRequests
 from lt_loops.sources import Source, transfer
 
-STEP = {"fit": "training_step", "validate": "validation_step", "test": "test_step"}
 
-
-class Lifecycle(Readings):
+class Lifecycle(Saves):
     """What all entry points share."""
 
     hooks: Hooks
     datamodule: Any
     profiler: Any
-    clock: Clock
     layer_sync: Any
     schedulers: Schedulers
     model: Any
@@ -47,15 +45,12 @@ class Lifecycle(Readings):
     needs_batch_indices: bool
     known_callbacks: int
     enable_autolog_hparams: bool
-    save_checkpoint: Callable[[Any], None]
     gradient_clip_val: float | None
     limit_predict_batches: int | float
     inference_mode: bool
     _fitted: Any
     _asked: Any
-    claims: dict[str, Any]
     stop_requests: StopRequests
-    call_loggers: LoggerCalls
     history: list[dict[str, Any]]
 
     def _run(
@@ -113,71 +108,24 @@ class Lifecycle(Readings):
                 raise TypeError(f"`trainer.{fn}()` was called without a model, and none was used before. Pass one.")
             model = self.module
         model = uncompiled(model)
-        if isinstance(model, torch.nn.parallel.DistributedDataParallel):
-            raise TypeError(
-                f"`trainer.{fn}` got a module inside a `DistributedDataParallel`. Pass its `.module`: `strategy='ddp'` "
-                "wraps it."
-            )
-        if isinstance(model, type):
-            raise TypeError(f"`trainer.{fn}` got the class `{model.__name__}` as the model. Pass an instance of it.")
-        if not isinstance(model, torch.nn.Module):
-            raise TypeError(
-                f"`trainer.{fn}` got a `{type(model).__name__}` as the model. Pass a `LightningModule` or an "
-                f"`nn.Module` with a `{STEP.get(fn, 'forward')}`."
-            )
+        check_module(model, fn)
         self.state = TrainerState("running", fn, Stage.TRAIN if fn == "fit" else Stage(fn))
         self.module, self.datamodule = model, datamodule
         self.clock = Clock(self.profiler, self.engine)
         self.stop_signal = None
         self.engine.checkpoint_io.on_error = self._stop
-        required = {"fit": ("training_step", "configure_optimizers"), "predict": ()}.get(fn, (STEP.get(fn, ""),))
-        check_names(model, required)
         if datamodule is not None:
             check_names(datamodule, ())
-        _check_steps(model, fn)
         self.fit_loop.source = self._source("train", given)
         self.validate_loop.source, self.validate_loop.loaders = self._source("validate", given), []
         self.test_loop.source = self._source("test", given)
         self.predict_loop.source = self._source("predict", given)
-        self._check_data(fn)
-        self._check_modes(fn)
+        check_data(self, fn)
+        check_flags(self, fn)
         check_folders(self, fn)
 
     def _source(self, stage: str, given: Mapping[str, Any]) -> Source:
         return Source(stage, given.get(stage), self.datamodule, self.module)
-
-    def _check_data(self, fn: str) -> None:
-        loop: Any = {"fit": self.fit_loop, "validate": self.validate_loop, "test": self.test_loop}.get(
-            fn, self.predict_loop
-        )
-        if not loop.source.is_defined:
-            name = {"fit": "train", "validate": "val"}.get(fn, fn)
-            raise MisconfigurationException(
-                f"`trainer.{fn}` has no data. "
-                f"Pass a loader, or define `{name}_dataloader` on the module or a data module."
-            )
-        if fn != "fit":
-            return
-        source = self.validate_loop.source
-        if source.is_defined and not is_overridden(self.module, "validation_step") and self.limit_val_batches:
-            fact = f"There is a validation loader, and `{type(self.module).__name__}` has no `validation_step`."
-            if source.is_given:
-                raise MisconfigurationException(f"{fact} Define it, or leave the loader out.")
-            rank_zero_warn(f"{fact} Nothing will be validated; `limit_val_batches=0` says so too.")
-
-    def _check_modes(self, fn: str) -> None:
-        if fn != "fit" or getattr(self.module, "automatic_optimization", True):
-            return
-        wrong = [f"`gradient_clip_val={self.gradient_clip_val}`"] if self.gradient_clip_val else []
-        wrong += (
-            [f"`accumulate_grad_batches={self.accumulate_grad_batches}`"] if self.accumulate_grad_batches > 1 else []
-        )
-        if wrong:
-            raise MisconfigurationException(
-                f"{' and '.join(wrong)} of the trainer and manual optimization of the module contradict each other. "
-                "Leave the flag out and do it in `training_step`"
-                f"{', e.g. with `self.clip_gradients`' if self.gradient_clip_val else ''}."
-            )
 
     def _set_up(self, fn: str, ckpt_path: Any) -> None:
         module, datamodule, engine = self.module, self.datamodule, self.engine
@@ -224,7 +172,8 @@ class Lifecycle(Readings):
     def _set_up_fit(self, checkpoint: dict[str, Any] | None, path: str | None, intent: Resume) -> None:
         self.set_up_optimizers()
         self.hooks.on_fit_start()
-        self._log_hparams()
+        if self.enable_autolog_hparams:
+            self.call_loggers.hparams()
         if checkpoint is None:
             return
         if not intent.weights_only:
@@ -285,27 +234,6 @@ class Lifecycle(Readings):
                 callback.log, callback.log_dict = log, log_dict
         self.known_callbacks = len(self.callbacks)
 
-    def _log_hparams(self) -> None:
-        if not self.enable_autolog_hparams or not self.loggers:
-            return
-        merged: dict[str, Any] = {}
-        for owner in (self.module, self.datamodule):
-            if not getattr(owner, "_log_hyperparams", False) or not getattr(owner, "_hparams_name", None):
-                continue
-            for key, value in owner.hparams_to_save().items():
-                if key in merged and _differ(merged[key], value):
-                    raise MisconfigurationException(
-                        f"The hyperparameter `{key}` is {merged[key]!r} in the module and {value!r} in the data "
-                        "module. Rename one, or pass `logger=False` to one `save_hyperparameters`."
-                    )
-                merged[key] = value
-        if self.is_global_zero:
-            for logger in self.loggers:
-                if merged:
-                    logger.log_hyperparams(merged)
-                if hasattr(logger, "log_graph"):
-                    logger.log_graph(self.module)
-
     def no_grad(self, inference: bool = False) -> AbstractContextManager[Any]:
         """No gradients inside; inference mode where its tensors cannot leak into training."""
         return torch.inference_mode() if inference and self.inference_mode else torch.no_grad()
@@ -334,8 +262,7 @@ class Lifecycle(Readings):
             self.hooks.teardown(fn)
         finally:
             self._end_saves(status)
-            if self.loggers:
-                self.clock.timed("logging", self.call_loggers)("finalize", status)
+            self.call_loggers.finalize(status)
             if status == "success":
                 self.state.status = "finished"
             self.stage = None
@@ -361,30 +288,3 @@ class Lifecycle(Readings):
         finally:
             while self.claims:
                 self.claims.popitem()[1].release()
-
-
-def _check_steps(model: Any, fn: str) -> None:
-    """Refuse a prediction without anything to call, and a kind of step that is not there."""
-    can_predict = is_overridden(model, "predict_step") or type(model).forward is not torch.nn.Module.forward
-    if fn == "predict" and not can_predict:
-        raise MisconfigurationException(
-            f"`{type(model).__name__}` has no `predict_step` and no `forward`. Define one of them."
-        )
-    takes = inspect.signature(model.training_step).parameters if fn == "fit" else {}
-    if "optimizer_idx" in takes:
-        raise MisconfigurationException(
-            f"`{type(model).__name__}.training_step` takes `optimizer_idx`, and a step is for all optimizers. Set "
-            "`self.automatic_optimization = False` and step them by hand."
-        )
-    if "dataloader_iter" in takes:
-        raise MisconfigurationException(
-            f"`{type(model).__name__}.training_step` takes `dataloader_iter`, and a step gets one batch here. "
-            "Write `training_step(self, batch, batch_idx)`, or a loop of your own on `Fabric`."
-        )
-
-
-def _differ(a: Any, b: Any) -> bool:
-    try:
-        return bool(a != b)
-    except (RuntimeError, ValueError):
-        return a is not b

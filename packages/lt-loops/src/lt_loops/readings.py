@@ -177,7 +177,7 @@ class Readings:
     def estimated_stepping_batches(self) -> float:
         """Optimizer steps of the whole fit; infinite if unlimited. Requests the training data if it must."""
         fit = self.fit_loop
-        if fit.loader is None:
+        if fit.given is None:
             fit.setup_data()
         if fit.num_batches == float("inf"):
             return float("inf") if fit.max_steps == -1 else fit.max_steps

@@ -4,7 +4,6 @@ A call during a step costs a dictionary look-up and at most one small tensor ope
 formatted or reduced over ranks until somebody asks for it.
 """
 
-import sys
 from collections.abc import Mapping, ValuesView
 from typing import Any
 
@@ -12,6 +11,7 @@ from lt_interfaces import MisconfigurationException, rank_zero_warn
 from torch import Tensor
 
 from lt_loops.collection import Collection, Scope, closed, epoch_scope
+from lt_loops.collisions import caller, check_collisions
 from lt_loops.entry import AXES, Entry, is_metric, reduction, resumed, saved
 from lt_loops.reduction import as_float, batch_size_of, read, reduced
 
@@ -163,12 +163,12 @@ class Recorder:
             rank_zero_only=rank_zero_only,
             is_metric=metric,
             metric=value if metric else None,
-            place=_caller(),
+            place=caller(),
             scope=scope.name,
             weighs=scope.steps,
         )
         entry.check(value)
-        self._check_collisions(entry)
+        check_collisions(entry, self._entries, self.collection)
         if on_step:
             self.collection.has_steps = True
         earlier = self.collection.resumed.pop((self._entries is self.collection.outside, name), None)
@@ -177,37 +177,9 @@ class Recorder:
         self._entries[name] = entry
         return entry
 
-    def _check_collisions(self, entry: Entry) -> None:
-        """The same output name from two places of one stage would overwrite each other silently."""
-        others = [*self.collection.loaders, self.collection.outside]
-        for other in (e for entries in others if entries is not self._entries for e in entries.values()):
-            same = other.add_dataloader_idx is False or len(self.collection.loaders) == 1 or other.scope != entry.scope
-            clash = set(other.names()) & set(entry.names())
-            if clash and same and (other.place != entry.place):
-                raise MisconfigurationException(
-                    f"The metric `{clash.pop()}` is logged from two places, {other.place} and {entry.place}. "
-                    "Give one of them another name."
-                )
-        if entry.is_metric and entry.add_dataloader_idx:
-            elsewhere = (
-                e for entries in self.collection.loaders if entries is not self._entries for e in entries.values()
-            )
-            if any(other.metric is entry.metric for other in elsewhere):
-                raise MisconfigurationException(
-                    f"One metric object is logged as `{entry.name}` for several loaders, whose values would mix in it. "
-                    "Keep one for each loader, e.g. in an `nn.ModuleList`."
-                )
-        for other in self._entries.values():
-            clash = set(other.names()) & set(entry.names())
-            if clash:
-                raise MisconfigurationException(
-                    f"The metric `{clash.pop()}` is logged from two places, {other.place} and {entry.place}. "
-                    "Give one of them another name."
-                )
-
     def _again(self, entry: Entry) -> None:
         """Twice in one batch is right for a closure that runs again, wrong for two lines with one name."""
-        place = _caller()
+        place = caller()
         if place != entry.place:
             raise MisconfigurationException(
                 f"The metric `{entry.name}` is logged twice in one batch, at {entry.place} and {place}. "
@@ -327,11 +299,3 @@ class Recorder:
         self._entries = self.train.outside
         self.scope = closed("a place outside the loops")
         self.finished, self._logged, self._bar = {}, {}, {}
-
-
-def _caller() -> str:
-    """File and line of the user's call of `log`, found without a traceback object."""
-    frame: Any = sys._getframe(1)
-    while frame and frame.f_globals.get("__name__", "").split(".")[0] in ("lt_loops", "lt_module", "torch"):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "an unknown place"

@@ -19,7 +19,7 @@ OWING = ("batch", "validation", "closing", "epoch_end", "decided")
 
 def capture(trainer: Any) -> dict[str, Any]:
     """Position and generators, what ranks have each for itself under "ranks"; every rank must call."""
-    fit, progress = trainer.fit_loop, trainer.progress
+    fit, data, progress = trainer.fit_loop, trainer.fit_loop.data, trainer.progress
     mine = lt_checkpoint.plain(_of_this_rank(trainer), where="lt")
     if trainer.world_size == 1:
         ranks = [mine]
@@ -33,23 +33,23 @@ def capture(trainer: Any) -> dict[str, Any]:
         "window": progress.window,
         "stepped": fit.stepped,
         "validated": _has_validated_here(trainer),
-        "left_out": sorted(fit.left_out),
-        "order_seeds": order_seeds(fit.loader),
-        "regrouping": None if fit.regrouping is None else fit.regrouping.state_dict(),
-        "regrouped_from": fit.regrouped_from,
+        "left_out": sorted(data.left_out),
+        "order_seeds": order_seeds(data.loader),
+        "regrouping": None if data.regrouping is None else data.regrouping.state_dict(),
+        "regrouped_from": data.regrouped_from,
         "history": list(trainer.history),
         "ranks": ranks,
     }
 
 
 def _of_this_rank(trainer: Any) -> dict[str, Any]:
-    fit = trainer.fit_loop
-    now = rng.capture(fit.feed.generators)
+    fit, data = trainer.fit_loop, trainer.fit_loop.data
+    now = rng.capture(data.feed.generators)
     begun = fit.metric_counts if trainer.stage == Stage.VALIDATE and not _has_validated_here(trainer) else None
     return {
         "rng": now if fit.training_rng is None else {**now, **fit.training_rng, "own": now["own"]},
-        "epoch_rng": fit.epoch_rng,
-        "feed": fit.feed.state_dict(within_epoch=fit.at in WITHIN),
+        "epoch_rng": data.epoch_rng,
+        "feed": data.feed.state_dict(within_epoch=fit.at in WITHIN),
         "gathered": {} if fit.optimization is None else fit.optimization.gathered(),
         "records": trainer.recorder.state_dict({id(m): name for name, m in _metrics(trainer.module).items()}),
         "metrics": metric_states.capture(trainer.module, begun),
@@ -72,37 +72,37 @@ def _metrics(module: Any) -> dict[str, Any]:
 
 def restore(trainer: Any, own: dict[str, Any]) -> None:
     """Stand where the checkpoint was written; what belongs to the epoch's data waits until that is there."""
-    fit, progress, ranks = trainer.fit_loop, trainer.progress, own["ranks"]
+    fit, data, progress, ranks = trainer.fit_loop, trainer.fit_loop.data, trainer.progress, own["ranks"]
     progress.epoch, progress.step = own["epoch"], own["step"]
     progress.batch, progress.window = own["batch"], own["window"]
     fit.at, fit.stepped = own["at"], own["stepped"]
     fit.batch_idx = progress.batch - 1
-    fit.left_out = {tuple(place) for place in own.get("left_out", ())}
+    data.left_out = {tuple(place) for place in own.get("left_out", ())}
     trainer.history = list(own.get("history", ()))
     if own["validated"]:
         fit.validation.at = (progress.epoch, progress.batch)
-    fit.order_seeds = own.get("order_seeds", [])
-    fit.regrouping = Regrouping.of(own["regrouping"]) if own.get("regrouping") else None
-    fit.regrouped_from = own.get("regrouped_from", 0)
+    data.order_seeds = own.get("order_seeds", [])
+    data.regrouping = Regrouping.of(own["regrouping"]) if own.get("regrouping") else None
+    data.regrouped_from = own.get("regrouped_from", 0)
     if len(ranks) != trainer.world_size:
         mine = _for_another_number(trainer, ranks)
     else:
         mine = ranks[trainer.global_rank]
-    fit.epoch_rng, fit.resumed = mine["epoch_rng"], mine
+    data.epoch_rng, fit.resumed = mine["epoch_rng"], mine
     fit.optimization.continue_window(mine["gathered"])
     metric_states.restore(trainer.module, mine["metrics"])
 
 
 def _for_another_number(trainer: Any, ranks: list[Any]) -> dict[str, Any]:
     """The epoch's samples that are left are dealt out anew; what ranks had each for itself is given up."""
-    fit, progress, then = trainer.fit_loop, trainer.progress, len(ranks)
+    data, progress, then = trainer.fit_loop.data, trainer.progress, len(ranks)
     behind, progress.window = progress.batch - progress.window, 0  # an open window is trained again
-    if fit.at in WITHIN and progress.batch:
-        if fit.regrouping is None:
-            seed = next(iter(fit.order_seeds), None)
-            fit.regrouping = Regrouping(then, seed, progress.epoch, ranks[0]["epoch_rng"])
-        fit.regrouping.cuts.append((then, behind - fit.regrouped_from))
-        fit.is_regrouped_now = True
+    if trainer.fit_loop.at in WITHIN and progress.batch:
+        if data.regrouping is None:
+            seed = next(iter(data.order_seeds), None)
+            data.regrouping = Regrouping(then, seed, progress.epoch, ranks[0]["epoch_rng"])
+        data.regrouping.cuts.append((then, behind - data.regrouped_from))
+        data.is_regrouped_now = True
         progress.batch = behind * then // trainer.world_size
     rank_zero_warn(
         f"The checkpoint is of {then} processes and there are {trainer.world_size}: training goes on with the samples "

@@ -32,7 +32,7 @@ def request(trainer: Any, before_step: int, without: Iterable[Place]) -> None:
             f"There is no checkpoint of this run from before step {before_step} to go back to. "
             "Save more often, e.g. `ModelCheckpoint(every_n_train_steps=100)`."
         )
-    trainer.fit_loop.left_out.update(without)
+    trainer.fit_loop.data.left_out.update(without)
     raise RollBack(path)
 
 
@@ -63,9 +63,9 @@ def go_back(trainer: Any, path: str) -> None:
     checkpoint = trainer.engine.load(path)
     if is_overridden(trainer.module, "on_load_checkpoint"):
         trainer.module.on_load_checkpoint(checkpoint)
-    left_out = set(trainer.fit_loop.left_out)
+    left_out = set(trainer.fit_loop.data.left_out)
     trainer.recorder.forget()
     state.restore_module(trainer, checkpoint, path)
     state.restore_training(trainer, checkpoint, path)
-    trainer.fit_loop.left_out |= left_out
+    trainer.fit_loop.data.left_out |= left_out
     rank_zero_info(f"Back to step {trainer.global_step}, from {path}; left out: {sorted(left_out)} (epoch, batch).")

@@ -10,7 +10,7 @@ import lt_checkpoint
 import torch
 from lt_interfaces import MisconfigurationException, Progress, Stage, rank_zero_info
 
-from lt_loops import arguments, rollback, state
+from lt_loops import arguments, rollback
 from lt_loops.arguments import Checks, as_list, count, flag, share
 from lt_loops.clock import Clock, checked
 from lt_loops.engine import SingleDevice
@@ -18,6 +18,7 @@ from lt_loops.evaluation import EvaluationLoop
 from lt_loops.hooks import Hooks, check_callbacks
 from lt_loops.logger_calls import LoggerCalls
 from lt_loops.optimizers import LRSchedulerConfig, Schedulers
+from lt_loops.preconditions import warn_about_frozen_modes
 from lt_loops.prediction import PredictionLoop
 from lt_loops.readings import TrainerState
 from lt_loops.recorder import Recorder
@@ -25,7 +26,7 @@ from lt_loops.reduction import as_float
 from lt_loops.signals import StopRequests
 from lt_loops.sources import data_of
 from lt_loops.table import results_table
-from lt_loops.training import FitLoop, warn_about_frozen_modes
+from lt_loops.training import FitLoop
 from lt_loops.trial import Trials
 
 
@@ -259,88 +260,10 @@ class Trainer(Trials):
         self.flush_checkpoints()
         self._fitted = self.module
 
-    def log_record(self, record: Mapping[str, float]) -> None:
-        """Send a record to all loggers, with the epoch, at the run's step."""
-        if not record or not self.loggers or not self.is_global_zero:
-            return
-        send = self.clock.timed("logging", self.clock.measured("log_metrics", self.call_loggers))
-        send("log_metrics", {"epoch": self.progress.epoch, **record}, step=self.progress.step)
-
-    def show_learning_rates(self) -> None:
-        """Tell the loggers that draw them what the optimizers are set to; no record is made of it."""
-        if self.loggers and self.is_global_zero:
-            groups = [optimizer.param_groups[0] for optimizer in self.optimizers]
-            named = zip(self.rate_names, groups, strict=False)  # a callback may have replaced optimizers
-            rates = {name: float(group["lr"]) for name, group in named if "lr" in group}
-            self.call_loggers("log_learning_rates", rates, step=self.progress.step)
-
-    def save_logs(self) -> None:
-        """Let the loggers hand over what they buffer; before each checkpoint and at the end of each epoch."""
-        if self.loggers:
-            self.clock.timed("logging", self.call_loggers)("save")
-
     def log_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Send a record of a callback's to all loggers now, and let other callbacks see it."""
         self.recorder.finished.update({name: as_float(value) for name, value in metrics.items()})
-        self.log_record({name: float(value) for name, value in metrics.items()})
-
-    def save_checkpoint(self, filepath: Any, weights_only: bool | None = None, storage_options: Any = None) -> None:
-        """Write a checkpoint of the run as it stands; every rank must call."""
-        if self.module is None:
-            raise AttributeError("`trainer.save_checkpoint` was called before any module was attached. Fit first.")
-        if storage_options is not None:
-            raise TypeError(
-                f"`trainer.save_checkpoint` takes no `storage_options`, got {storage_options!r}. Set what a store "
-                "needs in `fsspec.config`, or pass a `CheckpointIO` of your own as a plugin."
-            )
-        write = self.clock.timed("checkpoints", self.clock.measured("save_checkpoint", self._save_checkpoint))
-        write(filepath, bool(weights_only))
-
-    def _save_checkpoint(self, filepath: Any, weights_only: bool) -> None:
-        self.save_logs()
-        self.engine.save(filepath, state.gather(self, weights_only))
-
-    def remove_checkpoint(self, filepath: Any) -> None:
-        """Delete a checkpoint that this run wrote."""
-        if self.is_global_zero:
-            self.engine.checkpoint_io.remove_checkpoint(filepath)
-
-    def link_checkpoint(self, source: Any, target: Any) -> None:
-        """Give a checkpoint a second name without writing it again."""
-        self._on_rank_zero(partial(self.engine.checkpoint_io.link_checkpoint, source, target))
-
-    def checkpoint_exists(self, filepath: Any) -> bool:
-        """True for a checkpoint that this process sees or that is being written, wherever checkpoints go."""
-        return bool(self.engine.checkpoint_io.exists(filepath))
-
-    def flush_checkpoints(self) -> None:
-        """Return when all checkpoints are where they belong; every rank must call."""
-        self._on_rank_zero(self.engine.checkpoint_io.flush)
-
-    def claim_folder(self, folder: Any) -> None:
-        """Keep other runs from writing there until this one ends; every rank must call.
-
-        RuntimeError if another run has it. Of stores on other machines nothing is claimed.
-        """
-        self._on_rank_zero(partial(self._claim, os.fspath(folder)))
-
-    def _claim(self, folder: str) -> None:
-        if folder not in self.claims and "://" not in folder:
-            self.claims[folder] = lt_checkpoint.claim(folder)
-
-    def _on_rank_zero(self, task: Callable[[], Any]) -> None:
-        """Do it there, wait for it everywhere; if it fails there, it fails everywhere."""
-        error: Exception | None = None
-        if self.is_global_zero:
-            try:
-                task()
-            except Exception as raised:
-                error = raised
-        told = self.engine.broadcast(None if error is None else f"{type(error).__name__}: {error}")
-        if error is not None:
-            raise error
-        if told is not None:
-            raise RuntimeError(f"Rank 0 stopped: {told}")
+        self.call_loggers.record({name: float(value) for name, value in metrics.items()})
 
     def roll_back(self, before_step: int, without: Iterable[tuple[int, int]] = ()) -> None:
         """Leave this training batch and go on from the newest good checkpoint of fewer steps than `before_step`.

@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 from typing import Any, Self
 
-from lt_interfaces import MisconfigurationException, Stage, is_overridden, rank_zero_info, rank_zero_warn
+from lt_interfaces import Stage, is_overridden, rank_zero_info, rank_zero_warn
 
 from lt_loops import metric_states, resumption, rng
 from lt_loops.collection import TRAIN_STEP
-from lt_loops.feed import Feed
-from lt_loops.regrouping import Regrouping, set_order_seeds
-from lt_loops.rollback import Place, RollBack, go_back
-from lt_loops.sources import Source, batches, is_collection, is_combined, limited, set_epoch
+from lt_loops.rollback import RollBack, go_back
+from lt_loops.sources import Source
+from lt_loops.training_data import TrainingData
 from lt_loops.validation_schedule import ValidationSchedule
 
 
@@ -42,10 +41,9 @@ class FitLoop:
         self.trainer = trainer
         self.max_epochs, self.min_epochs = max_epochs, min_epochs
         self.max_steps, self.min_steps = max_steps, min_steps
+        self.validation = ValidationSchedule(trainer)
         self.source = Source("train", None, None, None)
-        self.given: Any = None
-        self.loader: Any = None
-        self.num_batches: float = float("inf")
+        self.data = TrainingData(trainer, self.validation)
         self.batch_idx = -1
         self.first_step = 0
         self.optimization: Any = None
@@ -54,24 +52,12 @@ class FitLoop:
         "ready" for the next batch, "closing" the epoch (its schedulers stepped, its validation running), in the hooks
         at "epoch_end", or where the callbacks have "decided"."""
         self.stepped = False
-        self.epoch_rng: dict[str, Any] | None = None
         self.resumed: dict[str, Any] | None = None
         """What a checkpoint says of this rank, until the first epoch has begun."""
         self.training_rng: dict[str, Any] | None = None
         self.metric_counts: dict[str, int] = {}
-        self.left_out: set[Place] = set()
-        self.order_seeds: list[int | None] = []
-        self.regrouping: Regrouping | None = None
-        """In an epoch that another number of processes began."""
-        self.is_regrouped_now = False
-        self.regrouped_from = 0
-        """The batch of that epoch with which this number of processes began."""
-        self.feed = Feed((), 0)
-        self._loaded_epoch = -1
-        self.validation = ValidationSchedule(trainer)
         self.validates_by_batch = False
         self._told_minimum = False
-        self._overfit: list[Any] | None = None
         self._validation_loaded = 0
 
     def run(self) -> None:
@@ -104,7 +90,7 @@ class FitLoop:
     def _restore_generators(self) -> None:
         """After a resume with nothing left to train."""
         if self.resumed is not None:
-            rng.restore(self.resumed["rng"], self.feed.generators)
+            rng.restore(self.resumed["rng"], self.data.feed.generators)
 
     def _settle(self) -> tuple[bool, bool]:
         """After a resume: whether something has to follow within the epoch; whether one had ended, which is done."""
@@ -130,9 +116,9 @@ class FitLoop:
         data = self.begin_epoch()
         recorder.at_epoch("on_train_epoch_start")
         if progress.batch == 0:
-            feed = self.feed
+            feed = self.data.feed
             hooks.on_train_epoch_start()
-            if self.feed is not feed:  # a hook had the loader requested again
+            if self.data.feed is not feed:  # a hook had the loader requested again
                 data = self.begin_epoch()
         self.optimization.refresh()
         recorder.at_steps(TRAIN_STEP)
@@ -146,7 +132,7 @@ class FitLoop:
         for batch in data:
             self.batch_idx = batch_idx = progress.batch
             if batch is None:
-                if (progress.epoch, batch_idx) not in self.left_out:
+                if (progress.epoch, batch_idx) not in self.data.left_out:
                     rank_zero_warn("The training loader gave None for a batch: it is skipped.")
                 progress.batch += 1
                 continue
@@ -170,8 +156,8 @@ class FitLoop:
         """What follows a batch and its hooks; True if no other batch is to follow."""
         trainer, step, every = self.trainer, self.trainer.progress.step, self.trainer.log_every_n_steps
         if self.stepped and every and (step % every == 0 or trainer.should_stop):
-            trainer.log_record(trainer.recorder.step_record())
-            trainer.show_learning_rates()
+            trainer.call_loggers.record(trainer.recorder.step_record())
+            trainer.call_loggers.learning_rates()
         if self.validates_by_batch and self.validation.is_due():
             self.validate()
             trainer.recorder.at_steps(TRAIN_STEP)
@@ -186,61 +172,13 @@ class FitLoop:
 
     def begin_epoch(self) -> Iterator[Any]:
         """An iterator over what is left of the epoch's data."""
-        trainer, progress = self.trainer, self.trainer.progress
-        every = trainer.reload_dataloaders_every_n_epochs
-        if every and progress.epoch - self._loaded_epoch >= every:
+        resumed, self.resumed = self.resumed, None
+        if self.data.is_outdated():
             self.setup_data()
-        set_epoch(self.loader, progress.epoch)
-        data = self._data(progress.batch)
+        batches = self.data.begin_epoch(resumed)
         self.at = "ready"
-        measured: Iterator[Any] = trainer.clock.batches("[_TrainingEpochLoop].train_dataloader_next", data)
+        measured: Iterator[Any] = self.trainer.clock.batches("[_TrainingEpochLoop].train_dataloader_next", batches)
         return measured
-
-    def _data(self, position: int) -> Iterator[Any]:
-        """What the feed still gives, the generators drawing for it as they did when the epoch began."""
-        feed, resumed, self.resumed = self.feed, self.resumed, None
-        now = rng.capture() if resumed is None else resumed["rng"]
-        if resumed is not None and self.regrouping is not None and position:
-            rng.restore(now)
-            self.epoch_rng = resumed["epoch_rng"]
-            rest = self._regrouped()
-            if rest is not None:
-                return self._without_left_out(rest, self.trainer.progress.batch)
-            position = self.trainer.progress.batch
-        self.regrouping = None
-        stateful = resumed is not None and feed.load_state_dict(resumed["feed"])
-        if not position or self.epoch_rng is None:
-            rng.restore(now, () if resumed is None else feed.generators)
-            self.epoch_rng = rng.capture(feed.generators)
-            return self._without_left_out(feed.start(position, stateful), position)
-        rng.restore(self.epoch_rng, () if stateful else feed.generators)
-        data = feed.start(position, stateful)
-        rng.restore(now)
-        return self._without_left_out(data, position)
-
-    def _regrouped(self) -> Iterator[Any] | None:
-        """What is left of an epoch that another number of processes began; None if that cannot be told."""
-        assert self.regrouping is not None  # noqa: S101
-        rest = self.regrouping.rest(self.given)
-        if rest is None:
-            rank_zero_warn(
-                "The order of this loader cannot be told: some samples of the epoch may repeat or be missed."
-            )
-            return None
-        progress, loader = self.trainer.progress, self._sharded(rest)
-        if self.is_regrouped_now:
-            self.is_regrouped_now = False
-            validated = self.validation.at is not None
-            self.regrouped_from = progress.batch = max(0, int(self.num_batches) - len(loader))
-            self.validation.at = (progress.epoch, progress.batch) if validated else None
-        return Feed(loader, float("inf")).start(progress.batch - self.regrouped_from)
-
-    def _without_left_out(self, data: Iterator[Any], position: int) -> Iterator[Any]:
-        """None in the place of batches that are left out."""
-        left_out = {batch for epoch, batch in self.left_out if epoch == self.trainer.progress.epoch}
-        if not left_out:
-            return data
-        return (None if i in left_out else batch for i, batch in enumerate(data, position))
 
     def end_epoch(self, skipped: bool = False) -> None:
         """Everything that follows the last batch of an epoch, or the one at which training stopped."""
@@ -266,9 +204,9 @@ class FitLoop:
         """The end of the end of an epoch; `again` if the callbacks have decided before."""
         trainer, progress = self.trainer, self.trainer.progress
         if record := trainer.recorder.end_epoch():
-            trainer.log_record(record)
-        trainer.show_learning_rates()
-        trainer.save_logs()
+            trainer.call_loggers.record(record)
+        trainer.call_loggers.learning_rates()
+        trainer.call_loggers.save()
         self.at = "decided" if ended else "ready"
         if not again:
             trainer.hooks.on_train_epoch_decision()
@@ -302,45 +240,19 @@ class FitLoop:
         return False
 
     def setup_data(self) -> None:
-        """Request the loader, shard it, combine several, count the batches."""
-        trainer = self.trainer
-        self.given = self.source.request(trainer.clock)
-        self._loaded_epoch = trainer.progress.epoch - trainer.progress.epoch % max(
-            trainer.reload_dataloaders_every_n_epochs, 1
-        )
-        loader = self.given
-        if is_collection(loader) or is_combined(loader):
-            if not is_combined(loader):
-                loader = trainer.combined(loader, "max_size_cycle")
-            if loader.mode == "sequential":
-                raise MisconfigurationException(
-                    "Training got a `CombinedLoader` in mode 'sequential', which gives one loader after another. "
-                    "Use 'min_size', 'max_size' or 'max_size_cycle'."
-                )
-            members = [self._sharded(x) for x in loader.flattened]
-            loader.flattened = members
-        else:
-            loader = self._sharded(loader)
-        if trainer.overfit_batches:
-            if self._overfit is None:
-                most = limited("overfit_batches", loader, trainer.overfit_batches)[1]
-                self._overfit = list(batches(loader, most))
-            loader = self._overfit
-        self.loader = loader
-        set_order_seeds(loader, self.order_seeds)
-        self.num_batches, most = limited("limit_train_batches", loader, trainer.limit_train_batches)
-        self.feed = Feed(loader, most)
-        if self.num_batches == 0 and trainer.limit_train_batches:
-            raise MisconfigurationException(
-                "The training loader has no batches. Check that its dataset is not empty and that `drop_last=True` "
-                "does not drop the only batch."
-            )
+        """Request the loader and count its batches."""
+        self.data.set_up(self.source.request(self.trainer.clock))
         self.validation.set_up(self.num_batches)
 
-    def _sharded(self, loader: Any) -> Any:
-        return self.trainer.engine.setup_dataloaders(
-            loader, use_distributed_sampler=self.trainer.use_distributed_sampler, move_to_device=False
-        )
+    @property
+    def given(self) -> Any:
+        """The loader as the user gave it; None before it was requested."""
+        return self.data.given
+
+    @property
+    def num_batches(self) -> float:
+        """Batches of an epoch on this rank; infinite if the loader does not know."""
+        return self.data.num_batches
 
     @property
     def epoch_loop(self) -> Self:
@@ -399,13 +311,3 @@ class FitLoop:
             trainer.hooks.on_sanity_check_end()
         trainer.recorder.forget()
         trainer.stage = Stage.TRAIN
-
-
-def warn_about_frozen_modes(module: Any) -> None:
-    """Modules left in evaluation mode train differently; say so once."""
-    count = sum(not m.training for m in module.modules())
-    if count:
-        rank_zero_warn(
-            f"Submodules in evaluation mode at the start of training: {count}. "
-            "If that is not meant, call `.train()` on the module first."
-        )

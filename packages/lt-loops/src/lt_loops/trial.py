@@ -199,7 +199,7 @@ class _Watch:
         self.trainer, self.before = trainer, before
 
     def on_train_start(self, inner: Any, module: Any) -> None:
-        for loader in (inner.fit_loop.loader, inner.validate_loop.given):
+        for loader in (inner.fit_loop.data.loader, inner.validate_loop.given):
             self.before.add(loader)
 
     def on_train_batch_end(self, *_: Any) -> None:
