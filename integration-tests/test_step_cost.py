@@ -1,5 +1,6 @@
 """What a step costs, counted: frames, numbers read from the device, memory. Times are for `nox -s bench`."""
 
+import gc
 import io
 import sys
 import tracemalloc
@@ -150,6 +151,7 @@ def test_memory_is_flat_after_the_first_steps(tmp_path):
             if trainer.global_step == 100:
                 tracemalloc.start()
             if trainer.global_step in (1000, 10_000):
+                gc.collect()
                 held.append(tracemalloc.get_traced_memory()[0])
 
     batch = torch.ones(2, 4)
