@@ -10,7 +10,7 @@ from lt_interfaces import ModuleHooks
 from lt_loops import Trainer
 from torch import nn
 from torch.optim import SGD
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 X, Y = torch.randn(50, 4, generator=torch.Generator().manual_seed(1)), torch.zeros(50, 2)
 
@@ -115,7 +115,13 @@ def test_validation_comes_as_often_as_asked(kwargs, times):
     assert net.n == times
 
 
-def test_batches_are_counted_over_epochs_when_asked():
+class Endless(IterableDataset):
+    def __iter__(self):
+        return iter(zip(X, Y, strict=True))
+
+
+@pytest.mark.parametrize("train", [loader(), DataLoader(Endless(), 8)])
+def test_batches_are_counted_over_epochs_when_asked(train):
     steps = []
 
     class Counts(Net):
@@ -125,9 +131,20 @@ def test_batches_are_counted_over_epochs_when_asked():
     net = Counts()
     net.frozen.train()
     Trainer(max_epochs=3, num_sanity_val_steps=0, val_check_interval=5, check_val_every_n_epoch=None).fit(
-        net, loader(), loader(8)
+        net, train, loader(8)
     )
     assert steps == [5, 10, 15, 20]
+
+
+def test_a_list_of_no_loaders_is_not_validated_on():
+    class Listens(Net):
+        def on_validation_start(self):
+            raise AssertionError
+
+    net = Listens()
+    net.frozen.train()
+    Trainer(max_epochs=1).fit(net, loader(), [])
+    assert net.trainer.global_step == 7
 
 
 def test_predict_gives_one_output_per_batch_in_order():

@@ -32,6 +32,22 @@ def test_a_training_value_is_by_step_unless_told_otherwise(recorder):
     assert recorder.end_epoch() == {}
 
 
+def test_a_step_of_one_loader_records_nothing_of_another():
+    r = evaluating(loaders=2)
+    r.next_batch(torch.zeros(1, 2))
+    r.log("a", torch.tensor(1.0), on_step=True, on_epoch=False)
+    r.at_steps(EVAL_STEP, 1)
+    r.next_batch(torch.zeros(1, 2))
+    r.log("a", torch.tensor(2.0), on_step=True, on_epoch=False)
+    assert r.step_record() == {"a/dataloader_idx_1": 2.0}
+
+
+def test_hooks_of_the_epochs_end_see_what_is_logged_for_it(recorder):
+    recorder.log("loss", torch.tensor(2.0), on_step=False, on_epoch=True)
+    recorder.reduce()
+    assert recorder.logged == {"loss": 2.0}
+
+
 def test_step_and_epoch_fork_the_name(recorder):
     recorder.log("loss", torch.tensor(2.0), on_step=True, on_epoch=True)
     recorder.next_batch(torch.zeros(1, 2))

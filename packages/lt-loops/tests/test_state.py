@@ -77,6 +77,71 @@ def test_training_goes_on_bit_for_bit(step, hook):
     assert (trainer.global_step, trainer.current_epoch) == (28, 4)
 
 
+def test_what_the_end_of_an_epoch_draws_is_drawn_again():
+    class Draws:
+        def on_train_epoch_end(self, trainer, module):
+            torch.rand(1)
+
+    whole, _ = run([Draws(), SaveAt(14, "on_validation_end")])
+    resumed, _ = run([Draws()], ckpt_path="at.ckpt", seed=99)
+    assert torch.equal(whole, resumed)
+
+
+def test_a_validation_loaders_own_generator_goes_on():
+    class Sees(Net):
+        def __init__(self):
+            super().__init__()
+            self.seen = []
+
+        def validation_step(self, batch, batch_idx):
+            self.seen.append(batch[0].tolist())
+
+    def seen(callbacks=(), ckpt_path=None):
+        net, own = Sees(), torch.Generator().manual_seed(5)
+        shuffled = DataLoader(TensorDataset(X, Y), 8, shuffle=True, generator=own)
+        Trainer(max_epochs=3, callbacks=list(callbacks)).fit(net, loader(), shuffled, ckpt_path=ckpt_path)
+        return net.seen[-7:]
+
+    assert seen([SaveAt(10, "on_train_batch_end")]) == seen(ckpt_path="at.ckpt")
+
+
+def test_a_batch_that_failed_is_none_of_its_window():
+    class Fails(Net):
+        def training_step(self, batch, batch_idx):
+            if batch_idx == self.fails_at:
+                raise RuntimeError("out of memory")
+            return super().training_step(batch, batch_idx)
+
+    class Saves:
+        def on_exception(self, trainer, module, error):
+            trainer.save_checkpoint("at.ckpt")
+
+    def fit(fails_at, ckpt_path=None):
+        net = Fails()
+        net.fails_at = fails_at
+        trainer = Trainer(max_epochs=1, accumulate_grad_batches=3, callbacks=[Saves()])
+        trainer.fit(net, loader(), ckpt_path=ckpt_path)
+        return trainer.global_step
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        fit(5)
+    assert (lt_checkpoint.load("at.ckpt")["lt"]["window"], fit(None, "at.ckpt")) == (2, 3)
+
+
+def test_callbacks_are_not_asked_about_weights_alone():
+    class Own:
+        def on_save_checkpoint(self, trainer, module, checkpoint):
+            checkpoint["own"] = 1
+
+        def on_load_checkpoint(self, trainer, module, checkpoint):
+            checkpoint["own"]
+
+    _, trainer = run([Own()])
+    trainer.save_checkpoint("weights.ckpt", weights_only=True)
+    trainer.validate(Net(), loader(), ckpt_path="weights.ckpt", verbose=False)
+    assert "own" not in lt_checkpoint.load("weights.ckpt")
+
+
 def test_a_checkpoint_has_lightnings_keys():
     run([SaveAt(3, "on_train_batch_end")])
     keys = list(lt_checkpoint.load("at.ckpt"))

@@ -7,7 +7,7 @@ from lt_interfaces import ModuleHooks
 from lt_loops import Trainer
 from torch import nn
 from torch.optim import SGD, Adam
-from torch.optim.lr_scheduler import ExponentialLR, StepLR
+from torch.optim.lr_scheduler import ExponentialLR, ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 X, Y = torch.randn(50, 4, generator=torch.Generator().manual_seed(1)), torch.zeros(50, 2)
@@ -236,6 +236,33 @@ def test_a_class_in_the_place_of_an_object_is_told():
         quiet().fit(Net, loader())
     with pytest.raises(TypeError, match="`callbacks` got the class `Net`"):
         quiet(callbacks=[Net])
+
+
+def test_a_stop_at_the_start_of_an_epoch_trains_none_of_it():
+    class Stops:
+        def on_train_epoch_start(self, trainer, module):
+            trainer.should_stop = trainer.current_epoch == 1
+
+    trainer = quiet(callbacks=[Stops()])
+    trainer.fit(Net(), loader())
+    assert trainer.global_step == 7
+
+
+def test_a_plateau_by_step_sees_the_validation_of_its_epoch():
+    class Falls(Net):
+        def validation_step(self, batch, batch_idx):
+            return {"val_loss": float(self.trainer.current_epoch)}
+
+        trainer = None
+
+        def configure_optimizers(self):
+            optimizer = super().configure_optimizers()
+            plateau = {"scheduler": ReduceLROnPlateau(optimizer, patience=0), "monitor": "val_loss"}
+            return {"optimizer": optimizer, "lr_scheduler": {**plateau, "interval": "step", "frequency": 7}}
+
+    trainer = quiet(max_epochs=2, num_sanity_val_steps=0)
+    trainer.fit(Falls(), loader(), loader())
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.01)
 
 
 def test_a_stop_waits_for_the_minimum():

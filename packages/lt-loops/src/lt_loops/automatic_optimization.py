@@ -41,8 +41,7 @@ class AutomaticOptimization(Optimization):
         progress = self.progress
         if progress.window == 0:
             self.window_size = self._size_of_window(batch_idx)
-        progress.window += 1
-        steps_now = progress.window >= self.window_size
+        steps_now = progress.window + 1 >= self.window_size
         if not steps_now:
             with self.engine.no_backward_sync(self.trainer.model):
                 output = self.gradients(batch, batch_idx)
@@ -52,8 +51,7 @@ class AutomaticOptimization(Optimization):
             output = self.gradients(batch, batch_idx)
             if output is not None or self.window_size > 1:
                 self.step()
-        if steps_now:
-            progress.window = 0
+        progress.window = 0 if steps_now else progress.window + 1
         if output is None or self.hooks.on_train_batch_end is nothing:
             return {}
         return self.outputs(output)
@@ -77,7 +75,7 @@ class AutomaticOptimization(Optimization):
         if self.window_size > 1:
             loss = loss / self.window_size
         hooks = self.hooks
-        if self.progress.window == 1 and self.optimizer is not None:
+        if self.progress.window == 0 and self.optimizer is not None:
             hooks.on_before_zero_grad(self.optimizer)
             if self.custom_zero_grad:
                 self.run_zero_grad(batch_idx)
@@ -138,7 +136,6 @@ class AutomaticOptimization(Optimization):
         results: list[Any] = []
 
         def closure() -> Any:
-            self.progress.window = max(1, self.progress.window)
             output = self.gradients(batch, batch_idx)
             results.append(output)
             return None if output is None else self.loss_of(output)
@@ -210,7 +207,7 @@ class AutomaticOptimization(Optimization):
                 "Return a loss from every batch, e.g. one multiplied by zero."
             )
         rank_zero_warn("`training_step` returned None: the batch is skipped. Return the loss to train on it.")
-        if self.progress.window == 1 and self.optimizer is not None:
+        if self.progress.window == 0 and self.optimizer is not None:
             self.zero_grad(0)
 
     def _check(self, loss: Tensor) -> None:

@@ -43,9 +43,11 @@ class Collection:
     resumed: dict[tuple[bool, str], Entry] = field(default_factory=dict)
     """Entries out of a checkpoint, by whether they are of the hooks and by name, until they are logged again."""
 
-    def each(self) -> Iterable[tuple[Entry, str]]:
-        """Entries with the suffix of their loader."""
+    def each(self, only: dict[str, Entry] | None = None) -> Iterable[tuple[Entry, str]]:
+        """Entries with the suffix of their loader; `only` leaves out those of the other loaders."""
         for i, entries in enumerate(self.loaders):
+            if only is not None and entries is not only:
+                continue
             for entry in entries.values():
                 yield entry, f"/dataloader_idx_{i}" if len(self.loaders) > 1 and entry.add_dataloader_idx else ""
         for entry in (*self.outside.values(), *self.resumed.values()):

@@ -1,12 +1,14 @@
 """Validation and test: each sample of each loader once, under no gradient, in evaluation mode."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from lt_interfaces import Stage, is_overridden, rank_zero_warn
-from torch import nn
+from torch import Tensor, nn
 
 from lt_loops.collection import EVAL_STEP, Collection
+from lt_loops.feed import own_generators
 from lt_loops.hooks import Call, indexed
 from lt_loops.sources import Source, batches, flat, is_combined, limited, set_epoch
 
@@ -40,6 +42,9 @@ class EvaluationLoop:
         self._most: list[float] = []
         self.over = False
         """True once the last pass has its results."""
+        self.generators: list[torch.Generator] = []
+        self._before: list[Tensor] | None = None
+        """The states of the generators as they were when the pass that runs began."""
 
     def setup(self, limit: int | float, even: bool = False) -> None:
         """Request the loaders and count their batches."""
@@ -58,6 +63,16 @@ class EvaluationLoop:
         counts = [limited(name, x, limit) for x in self.loaders]
         self.num_batches, self._most = [c[0] for c in counts], [c[1] for c in counts]
         self.collection = Collection(self.stage, loaders=[{} for _ in self.loaders])
+        self.generators, self._before = [g for x in self.loaders for g in own_generators(x)], None
+
+    def state_dict(self) -> list[Tensor]:
+        """The states of the loaders' own generators, from which a pass that runs begins again."""
+        return [g.get_state() for g in self.generators] if self._before is None else self._before
+
+    def load_state_dict(self, states: Iterable[Tensor]) -> None:
+        """Let the next pass draw from saved states."""
+        for generator, state in zip(self.generators, states, strict=False):
+            generator.set_state(state)
 
     def step(self) -> Call:
         """The module's step, as the engine runs it, taking (batch, batch_idx, dataloader_idx)."""
@@ -70,7 +85,7 @@ class EvaluationLoop:
     def run(self, most: float = float("inf")) -> list[dict[str, Any]]:
         """Evaluate; returns one dict of metrics per loader."""
         trainer, hooks, recorder, word = self.trainer, self.trainer.hooks, self.trainer.recorder, self.word
-        self.over = False
+        self.over, self._before = False, self.state_dict()
         recorder.enter(self.collection)
         modes = remember_modes(trainer.module)
         evaluation_mode(trainer.module, word)
@@ -93,7 +108,7 @@ class EvaluationLoop:
             record = recorder.end_epoch()
             if record and trainer.stage != Stage.SANITY_CHECK:
                 trainer.call_loggers.record(record)
-            self.over = True
+            self.over, self._before = True, None
             getattr(hooks, f"on_{word}_end")()
         finally:
             recorder.leave()

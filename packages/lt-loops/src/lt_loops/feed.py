@@ -23,7 +23,7 @@ class Feed:
 
     def __init__(self, loader: Any, most: float) -> None:
         self.loader, self.most = loader, most
-        self.generators = _own_generators(loader)
+        self.generators = own_generators(loader)
         self._follows = _draws_in_order(loader)
         self._twin = _stamping(loader) if self._follows else loader
         self._workers: dict[int, rng.Packed] = {}
@@ -199,7 +199,7 @@ def _begun(twin: DataLoader[Any]) -> None:
     (twin.sampler if twin.batch_sampler is None else twin.batch_sampler).begin()  # type: ignore[union-attr]
 
 
-def _own_generators(loader: Any) -> list[torch.Generator]:
+def own_generators(loader: Any) -> list[torch.Generator]:
     """The generators that a loader was given, each once."""
     found: dict[int, torch.Generator] = {}
     for leaf in flat(loader.iterables if is_combined(loader) else loader):

@@ -193,7 +193,7 @@ class Recorder:
     def step_record(self) -> dict[str, float]:
         """The newest step values that go to the loggers; one read of the device."""
         found = {}
-        for entry, suffix in self.collection.each():
+        for entry, suffix in self.collection.each(self._entries):
             if entry.on_step and entry.live and entry.logger and entry.value is not None:
                 found[entry.step_name + suffix] = entry.step_value()
         values = dict(zip(found, self._read(found.values()), strict=True))
@@ -254,6 +254,8 @@ class Recorder:
         for entry, suffix in self.collection.each():
             if entry.on_step and entry.logger and entry.value is not None:
                 latest[entry.step_name + suffix] = entry.step_value()
+            if entry.logger and entry.reduced is not None:
+                latest[entry.epoch_name + suffix] = entry.reduced
         return {name: as_float(value) for name, value in latest.items()}
 
     @property

@@ -31,6 +31,7 @@ def capture(trainer: Any) -> dict[str, Any]:
         "step": progress.step,
         "batch": progress.batch,
         "window": progress.window,
+        "batches_before": fit.batches_before,
         "stepped": fit.stepped,
         "validated": _has_validated_here(trainer),
         "left_out": sorted(data.left_out),
@@ -49,6 +50,7 @@ def _of_this_rank(trainer: Any) -> dict[str, Any]:
     return {
         "rng": now if fit.training_rng is None else {**now, **fit.training_rng, "own": now["own"]},
         "epoch_rng": data.epoch_rng,
+        "validation": trainer.validate_loop.state_dict(),
         "feed": data.feed.state_dict(within_epoch=fit.at in WITHIN),
         "gathered": {} if fit.optimization is None else fit.optimization.gathered(),
         "records": trainer.recorder.state_dict({id(m): name for name, m in _metrics(trainer.module).items()}),
@@ -77,6 +79,7 @@ def restore(trainer: Any, own: dict[str, Any]) -> None:
     progress.batch, progress.window = own["batch"], own["window"]
     fit.at, fit.stepped = own["at"], own["stepped"]
     fit.batch_idx = progress.batch - 1
+    fit.batches_before = own.get("batches_before", 0)
     data.left_out = {tuple(place) for place in own.get("left_out", ())}
     trainer.history = list(own.get("history", ()))
     if own["validated"]:

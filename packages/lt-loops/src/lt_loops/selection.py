@@ -94,7 +94,7 @@ def _best_in_memory(trainer: Any) -> str | None:
 def _newest_files(trainer: Any) -> list[Path]:
     """Checkpoints under the root, newest first; not the copies that experiment trackers keep as "artifacts"."""
     root = Path(trainer.default_root_dir)
-    files = (f for f in root.glob("**/*.ckpt") if f.is_file())
+    files = (f for f in root.glob("**/*.ckpt") if lt_checkpoint.exists(f))
     return sorted(
         (f for f in files if "artifacts" not in f.relative_to(root).parts),
         key=lambda f: (f.stat().st_mtime_ns, f.name == "last.ckpt"),
@@ -119,7 +119,7 @@ def _best(trainer: Any) -> str:
             path = state.get("best_model_path") if isinstance(state, dict) else None
             if path and trainer.checkpoint_exists(path):
                 return str(path)
-            if path and (file.parent / Path(path).name).is_file():
+            if path and lt_checkpoint.exists(file.parent / Path(path).name):
                 return str(file.parent / Path(path).name)
     raise MisconfigurationException(_nothing_written("best", trainer))
 

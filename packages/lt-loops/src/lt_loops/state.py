@@ -85,7 +85,9 @@ def _loops(trainer: Any) -> dict[str, Any]:
             if not ended:
                 part["processed"] = progress.epoch
     automatic = getattr(trainer.module, "automatic_optimization", True)
-    batch = _counts(progress.batch, progress.batch, is_last_batch=progress.batch >= fit.num_batches)
+    batch = _counts(
+        fit.batches_before + progress.batch, progress.batch, is_last_batch=progress.batch >= fit.num_batches
+    )
     steps = (progress.step, 0) if automatic else (0, progress.step)
     idle = {"state_dict": {}, "batch_progress": _counts(0, is_last_batch=False)}
     return {
@@ -122,7 +124,8 @@ def restore_module(trainer: Any, checkpoint: dict[str, Any], path: str, weights_
     datamodule = trainer.datamodule
     if datamodule is not None and type(datamodule).__qualname__ in checkpoint:
         datamodule.load_state_dict(checkpoint[type(datamodule).__qualname__])
-    trainer.hooks.on_load_checkpoint(checkpoint)
+    if "callbacks" in checkpoint:  # not a file of weights alone, of which callbacks were not told
+        trainer.hooks.on_load_checkpoint(checkpoint)
     if trainer.fn != "fit":
         return
     states = dict(checkpoint.get("callbacks", {}))
@@ -181,3 +184,4 @@ def _restore_lightnings(trainer: Any, checkpoint: dict[str, Any]) -> None:
     within = batch.get("current", {}).get("ready", 0)
     progress.batch = 0 if batch.get("is_last_batch", True) else within
     trainer.fit_loop.at = "ready" if progress.batch else "start"
+    trainer.fit_loop.batches_before = batch.get("total", {}).get("ready", 0) - progress.batch

@@ -45,6 +45,8 @@ class FitLoop:
         self.source = Source("train", None, None, None)
         self.data = TrainingData(trainer, self.validation)
         self.batch_idx = -1
+        self.batches_before = 0
+        """Batches of the epochs before this one."""
         self.first_step = 0
         self.optimization: Any = None
         self.at = "start"
@@ -66,12 +68,14 @@ class FitLoop:
         self.first_step = trainer.progress.step
         within, ended = self._settle()
         self.setup_data()
-        if self.num_batches == 0 or (self.is_done() and not (within or ended)):
-            self._restore_generators()
+        done = self.is_done() and not (within or ended)
+        if self.num_batches == 0 or (done and self.resumed is None):
             return
-        if trainer.enable_validation and not trainer.validate_loop.loaders:
+        if not done and trainer.enable_validation and not trainer.validate_loop.loaders:
             with rng.isolated():
                 trainer.setup_validation()
+        if self.resumed is not None:
+            trainer.validate_loop.load_state_dict(self.resumed.get("validation", ()))
         trainer.recorder.at_epoch("on_train_start")
         hooks.on_train_start()
         run_epoch = trainer.clock.measured("run_training_epoch", self.run_epoch)
@@ -109,9 +113,7 @@ class FitLoop:
         trainer, progress = self.trainer, self.trainer.progress
         hooks, recorder = trainer.hooks, trainer.recorder
         if self.at == "closing":
-            if self.resumed is not None:
-                rng.restore(self.resumed["rng"])
-            return self.end_epoch()
+            return self._close()
         owes = self.resumed is not None and self.at in resumption.OWING
         data = self.begin_epoch()
         recorder.at_epoch("on_train_epoch_start")
@@ -120,6 +122,8 @@ class FitLoop:
             hooks.on_train_epoch_start()
             if self.data.feed is not feed:  # a hook had the loader requested again
                 data = self.begin_epoch()
+            if trainer.should_stop and self.may_stop():
+                return self.end_epoch()
         self.optimization.refresh()
         recorder.at_steps(TRAIN_STEP)
         trainer.see_new_callbacks()
@@ -152,16 +156,26 @@ class FitLoop:
                 break
         return self.end_epoch(skipped)
 
+    def _close(self) -> None:
+        """The end of an epoch whose batches were behind the run when it was saved."""
+        resumed = self.resumed
+        if resumed is not None:
+            rng.restore(resumed["rng"], self.data.feed.generators)
+        self.end_epoch()
+        if resumed is not None:  # hooks may have drawn, and the next epoch goes on from there
+            resumed["rng"] = rng.capture(self.data.feed.generators)
+
     def after_batch(self) -> bool:
         """What follows a batch and its hooks; True if no other batch is to follow."""
-        trainer, step, every = self.trainer, self.trainer.progress.step, self.trainer.log_every_n_steps
-        if self.stepped and every and (step % every == 0 or trainer.should_stop):
+        trainer, progress, every = self.trainer, self.trainer.progress, self.trainer.log_every_n_steps
+        step = progress.step
+        if self.stepped and every and self.at != "validation" and (step % every == 0 or trainer.should_stop):
             trainer.call_loggers.record(trainer.recorder.step_record())
             trainer.call_loggers.learning_rates()
         if self.validates_by_batch and self.validation.is_due():
             self.validate()
             trainer.recorder.at_steps(TRAIN_STEP)
-        if self.stepped and trainer.schedulers.plateau_on_step:
+        if self.stepped and trainer.schedulers.plateau_on_step and progress.batch < self.num_batches:
             trainer.schedulers.step(trainer.schedulers.plateau_on_step, step)
         self.at = "ready"
         if len(trainer.callbacks) != trainer.known_callbacks:
@@ -194,6 +208,8 @@ class FitLoop:
             self.at = "closing"
         if not (cut or skipped) and self.validation.is_due(at_end=True):
             self.validate()
+        if self.stepped and trainer.schedulers.plateau_on_step and progress.batch >= self.num_batches:
+            trainer.schedulers.step(trainer.schedulers.plateau_on_step, progress.step)
         recorder.at_epoch("on_train_epoch_end")
         recorder.reduce()
         self.at = "ready" if cut or stopped else "epoch_end"
@@ -213,6 +229,7 @@ class FitLoop:
         if ended:
             trainer.schedulers.step(trainer.schedulers.plateau_on_epoch, progress.epoch + 1)
             progress.epoch += 1
+            self.batches_before += progress.batch
             progress.batch = progress.window = 0
             self.at = "start"
 
@@ -261,13 +278,8 @@ class FitLoop:
 
     @property
     def total_batch_idx(self) -> int:
-        """Index of the batch over all epochs, as far as the length is known."""
+        """Index of the batch over all epochs."""
         return self.batches_before + self.batch_idx
-
-    @property
-    def batches_before(self) -> int:
-        """Batches of the epochs before this one, as far as the length is known."""
-        return 0 if self.num_batches == float("inf") else self.trainer.progress.epoch * int(self.num_batches)
 
     def validate(self) -> None:
         """The validation loop, without a trace in the random numbers of training."""
@@ -283,7 +295,8 @@ class FitLoop:
         with rng.isolated() as self.training_rng, trainer.no_grad():
             if not loop.loaders or self._reloads_validation():
                 trainer.setup_validation()
-            trainer.clock.validation(loop.run)()
+            if any(loop.num_batches):
+                trainer.clock.validation(loop.run)()
         self.training_rng = None
         trainer.stage = stage
         self.validation.note()
@@ -306,8 +319,9 @@ class FitLoop:
         trainer.stage = Stage.SANITY_CHECK
         with rng.isolated(), trainer.no_grad():
             trainer.setup_validation()
-            trainer.hooks.on_sanity_check_start()
-            trainer.clock.validation(trainer.validate_loop.run)(float("inf") if steps == -1 else steps)
-            trainer.hooks.on_sanity_check_end()
+            if any(trainer.validate_loop.num_batches):
+                trainer.hooks.on_sanity_check_start()
+                trainer.clock.validation(trainer.validate_loop.run)(float("inf") if steps == -1 else steps)
+                trainer.hooks.on_sanity_check_end()
         trainer.recorder.forget()
         trainer.stage = Stage.TRAIN

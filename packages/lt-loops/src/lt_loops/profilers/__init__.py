@@ -1,8 +1,22 @@
 """Where the time of a run goes, action by action; a run without a profiler pays nothing for them."""
 
-from lt_loops.profilers.advanced import AdvancedProfiler
-from lt_loops.profilers.profiler import PassThroughProfiler, Profiler
-from lt_loops.profilers.pytorch import PyTorchProfiler
-from lt_loops.profilers.simple import SimpleProfiler
+from typing import TYPE_CHECKING
 
-__all__ = ["AdvancedProfiler", "PassThroughProfiler", "Profiler", "PyTorchProfiler", "SimpleProfiler"]
+from lt_interfaces.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from lt_loops.profilers.advanced import AdvancedProfiler as AdvancedProfiler
+    from lt_loops.profilers.profiler import PassThroughProfiler as PassThroughProfiler
+    from lt_loops.profilers.profiler import Profiler as Profiler
+    from lt_loops.profilers.pytorch import PyTorchProfiler as PyTorchProfiler
+    from lt_loops.profilers.simple import SimpleProfiler as SimpleProfiler
+else:
+    __all__, __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            ".advanced": "AdvancedProfiler",
+            ".profiler": "PassThroughProfiler Profiler",
+            ".pytorch": "PyTorchProfiler",
+            ".simple": "SimpleProfiler",
+        },
+    )
