@@ -13,6 +13,8 @@ import lt_checkpoint
 import pytest
 import torch
 from faulty import Data, Model
+from lt_accel import FSDPStrategy
+from lt_checkpoint.__main__ import main
 
 pytest.importorskip("s3fs")
 server = pytest.importorskip("moto.server")
@@ -99,6 +101,26 @@ def test_a_run_keeps_its_checkpoints_there_and_continues_from_them(bucket: str, 
     second.validate(ckpt_path="best", datamodule=Data(), verbose=False)
     Plain.load_from_checkpoint(f"{bucket}/run/last.ckpt")
     assert os.listdir(tmp_path) == ["trained"]
+
+
+@pytest.mark.parametrize("plugins", [None, [lt_checkpoint.AsyncCheckpointIO()]], ids=["at once", "background"])
+def test_ranks_send_their_shards_there_and_go_on_from_them(bucket: str, tmp_path: Path, plugins: Any):
+    def fit(epochs: int, ckpt_path: str | None = None) -> None:
+        saver = L.callbacks.ModelCheckpoint(f"{bucket}/run", save_last=True)
+        strategy = FSDPStrategy(state_dict_type="sharded", start_method="fork")
+        trainer = L.Trainer(
+            max_epochs=epochs, callbacks=[saver], plugins=plugins, devices=2, strategy=strategy, **QUIET
+        )  # fmt: skip
+        trainer.fit(Plain(), datamodule=Data(), ckpt_path=ckpt_path)
+
+    fit(2)
+    assert {key.split("/")[1] for key in keys(bucket)} == {"epoch=1-step=2.ckpt", "last.ckpt"}
+    fit(3, f"{bucket}/run/last.ckpt")
+    assert main(["consolidate", f"{bucket}/run/last.ckpt", str(tmp_path / "one.ckpt")]) == 0
+    assert lt_checkpoint.load(tmp_path / "one.ckpt")["global_step"] == 3
+    shard, *_ = [key for key in keys(bucket) if key.startswith("run/last.ckpt/__")]
+    lt_checkpoint.remove(f"{bucket}/{shard}")
+    assert main(["verify", f"{bucket}/run/last.ckpt"]) == 1
 
 
 def test_an_exception_while_parts_are_sent_leaves_nothing_to_see(bucket: str):

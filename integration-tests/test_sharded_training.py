@@ -1,10 +1,19 @@
 """The trainer over modules of which each process holds a part: same weights, checkpoints that go on anywhere."""
 
+import os
+import random
+import re
+import signal
+import time
+from pathlib import Path
+
 import lt_checkpoint
 import pytest
 import torch
 from lt.callbacks import ModelCheckpoint
 from lt_accel import Fabric, FSDPStrategy, ModelParallelStrategy
+from lt_checkpoint import AsyncCheckpointIO, shard_writing
+from lt_interfaces import Callback
 from lt_loops import Trainer
 from torch import nn
 from torch.distributed.fsdp import fully_shard
@@ -101,3 +110,99 @@ def test_a_module_that_distributes_itself_over_a_mesh_trains_and_resumes(tmp_pat
     assert (tmp_path / "3" / "last.ckpt").is_dir()
     close(alone, got)
     close(alone, fit(tmp_path / "one", 3, ckpt_path=tmp_path / "2" / "last.ckpt"))
+
+
+class Telling(Callback):
+    """Sends a byte for each step."""
+
+    def __init__(self, pipe):
+        self.pipe = pipe
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.is_global_zero:
+            os.write(self.pipe, b".")
+
+
+class Dropping(Net):
+    def forward(self, x):
+        return super().forward(nn.functional.dropout(x, 0.2))
+
+
+def train_from_the_newest(folder, callback, epochs):
+    """On two ranks, saving in the background after every step."""
+    strategy = FSDPStrategy(state_dict_type="sharded", start_method="fork")
+    engine = Fabric(accelerator="cpu", devices=2, strategy=strategy, plugins=AsyncCheckpointIO())
+    keep = ModelCheckpoint(folder, every_n_train_steps=1)
+    trainer = Trainer(engine=engine, callbacks=[keep, callback], max_epochs=epochs, default_root_dir=folder)
+    found = lt_checkpoint.newest(folder)
+    if found:
+        lt_checkpoint.verify(found[0])
+    trainer.fit(Dropping(), DataLoader(DATA, 1, shuffle=True), ckpt_path=found[0] if found else None)
+
+
+def steps_until_its_end(folder, epochs, kill_after=None, seconds=0.0):
+    """The steps that a run made before it ended, or was killed with all its processes."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.setsid()
+        try:
+            torch.set_num_threads(1)
+            torch.manual_seed(3)
+            train_from_the_newest(folder, Telling(writer), epochs)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    os.close(writer)
+    steps = 0
+    while os.read(reader, 1):  # nothing more comes when the last process has gone
+        steps += 1
+        if steps == kill_after:
+            time.sleep(seconds)
+            os.killpg(pid, signal.SIGKILL)
+    os.close(reader)
+    assert os.waitpid(pid, 0)[1] in (0, signal.SIGKILL)
+    return steps
+
+
+def killed_runs_equal_one_in_peace(folder, kills, epochs, seed=7):
+    chance = random.Random(seed)
+    steps_until_its_end(folder / "peace", epochs)
+    for _ in range(kills):
+        steps_until_its_end(folder / "killed", epochs, chance.randint(2, 6), chance.uniform(0, 0.1))
+    steps_until_its_end(folder / "killed", epochs)
+    one, other = ([lt_checkpoint.load(path) for path in lt_checkpoint.newest(folder / n)] for n in ("peace", "killed"))
+    assert one[0]["global_step"] == 8 * epochs
+    for key in ("global_step", "state_dict", "optimizer_states", "lr_schedulers"):
+        assert str(one[0][key]) == str(other[0][key])
+    for name, weight in one[0]["state_dict"].items():
+        assert torch.equal(weight, other[0]["state_dict"][name])
+
+
+def test_runs_killed_while_all_ranks_save_in_the_background_end_as_one_in_peace(tmp_path):
+    killed_runs_equal_one_in_peace(tmp_path, kills=3, epochs=3)
+
+
+class Failing(Callback):
+    """From step 3 on rank 1 cannot write; each rank goes into step 4 when it knows, and says what it ends with."""
+
+    def on_train_batch_start(self, trainer, *_):
+        if (trainer.global_step, trainer.global_rank) == (2, 1):
+            trainer.engine.checkpoint_io.flush()
+            shard_writing.write_archive = self.fail
+        while trainer.global_step == 3 and trainer.stop_signal is None:
+            time.sleep(0.001)
+
+    def on_exception(self, trainer, pl_module, exception):
+        Path(trainer.default_root_dir, f"rank {trainer.global_rank}").write_text(f"{trainer.global_step}: {exception}")
+
+    def fail(self, *_):
+        raise OSError("the disk is gone")
+
+
+def test_a_save_that_fails_on_one_rank_ends_training_on_all_within_a_step_and_the_one_before_stays(tmp_path):
+    with pytest.raises(RuntimeError, match="the disk is gone"):
+        train_from_the_newest(tmp_path, Failing(), epochs=2)
+    for rank in (0, 1):
+        assert re.fullmatch("4: .*the disk is gone", (tmp_path / f"rank {rank}").read_text())
+    assert [path.name for path in lt_checkpoint.newest(tmp_path)] == ["epoch=0-step=2.ckpt"]

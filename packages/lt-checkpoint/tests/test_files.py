@@ -1,6 +1,7 @@
 """Finding, ordering and removing checkpoints."""
 
 import os
+import shutil
 
 import pytest
 from lt_checkpoint import CorruptCheckpoint, exists, last_good, newest, remove, save
@@ -26,6 +27,16 @@ def test_a_sharded_folder_is_removed_whole(tmp_path):
     assert exists(folder)
     remove(folder)
     assert not folder.exists()
+
+
+def test_what_a_kill_left_of_a_removal_goes_with_the_next_one(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)
+        remove(sharded(tmp_path / "x.ckpt"))
+    assert len(os.listdir(tmp_path)) == 1
+    assert newest(tmp_path) == []
+    remove(sharded(tmp_path / "y.ckpt"))
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_folder_that_is_no_checkpoint_stays(tmp_path):

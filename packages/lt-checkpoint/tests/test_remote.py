@@ -26,7 +26,6 @@ from lt_checkpoint import (
     newest,
     remove,
     save,
-    sharded,
     verify,
     write_text,
 )
@@ -159,7 +158,7 @@ def test_a_package_that_is_missing_or_unknown_is_named():
         load("nonsense://bucket/x.ckpt")
 
 
-@pytest.mark.parametrize("door", [claim, lambda f: inside(f, "x"), sharded.load, lambda f: sharded.save({}, f)])
+@pytest.mark.parametrize("door", [claim, lambda f: inside(f, "x")])
 def test_what_needs_a_folder_of_this_machine_says_so_and_writes_nothing(store, tmp_path, monkeypatch, door):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(NotImplementedError, match="needs a folder of this machine, got 'memory://"):

@@ -5,16 +5,20 @@ import os
 import sys
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from threading import Condition, Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lt_checkpoint.checkpoint_io import CheckpointIO
 from lt_checkpoint.paths import StrPath, local, remote
 from lt_checkpoint.saving import check_state
 from lt_checkpoint.snapshot import Memory
+
+if TYPE_CHECKING:
+    from lt_checkpoint.shard_writing import ShardedSave
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +65,32 @@ class AsyncCheckpointIO(CheckpointIO):
 
     def save_checkpoint(self, checkpoint: Mapping[str, Any], path: StrPath, storage_options: Any = None) -> None:
         check_state(checkpoint)
-        with self._changed:
-            self._changed.wait_for(lambda: sum(job.memory is not None for job in self._jobs) < 2)
-            self._raise_failure()
-        memory = self._spare.pop() if self._spare else Memory()
-        try:
-            snapshot = memory.snapshot(checkpoint)
+        with self._memory() as memory:
+            snapshot = self._snapshot(memory, checkpoint)
             run = partial(self.checkpoint_io.save_checkpoint, snapshot, path, storage_options)
             self._put(_Job(run, makes=_name(path), memory=memory))
+
+    def save_shards(self, save: "ShardedSave") -> None:
+        with self._memory() as memory:
+            save.begin(partial(self._snapshot, memory))
+            save.leave_step()
+            self._put(_Job(save.write, makes=_name(save.folder), memory=memory))
+
+    @contextmanager
+    def _memory(self) -> Iterator[Memory]:
+        """Memory for one more snapshot, when there may be one."""
+        with self._changed:
+            self._changed.wait_for(lambda: sum(job.memory is not None for job in self._jobs) < 2)
+        memory = self._spare.pop() if self._spare else Memory()
+        try:
+            yield memory
         except BaseException:
             self._spare.append(memory)
             raise
+
+    def _snapshot(self, memory: Memory, state: Mapping[str, Any]) -> dict[str, Any]:
+        self._raise_failure()  # here, where all ranks of a sharded save hear of it
+        return memory.snapshot(state)
 
     def load_checkpoint(self, path: StrPath, map_location: Any = "cpu") -> dict[str, Any]:
         """What was saved there, once it is."""
@@ -114,7 +133,8 @@ class AsyncCheckpointIO(CheckpointIO):
     def _put(self, job: _Job) -> None:
         """Queue it, unless something has failed: a deletion must not slip in behind a save that was not made."""
         with self._changed:
-            self._raise_failure()
+            if job.memory is None:  # the other ranks count on their shards' being followed by this one's
+                self._raise_failure()
             self._jobs.append(job)
             if self._thread is None:  # no daemon: the interpreter waits for it, also after Ctrl-C
                 self._thread = Thread(target=self._work, name="lt-checkpoint")

@@ -1,12 +1,17 @@
 """Where a program's checkpoints go, as an object: subclass it to send them elsewhere."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from lt_checkpoint import files
 from lt_checkpoint.paths import StrPath
 from lt_checkpoint.reading import load
 from lt_checkpoint.saving import save
+from lt_checkpoint.values import plain
+
+if TYPE_CHECKING:
+    from lt_checkpoint.shard_writing import ShardedSave
 
 
 class CheckpointIO:
@@ -23,6 +28,11 @@ class CheckpointIO:
                 "what a remote store needs in the environment or in `fsspec.config`, or subclass `CheckpointIO`."
             )
         save(checkpoint, path)
+
+    def save_shards(self, save: "ShardedSave") -> None:
+        """A complete folder of shards, now or once `flush` has returned; every rank must call."""
+        save.begin(partial(plain, where="checkpoint"))
+        save.write()
 
     def load_checkpoint(self, path: StrPath, map_location: Any = "cpu") -> dict[str, Any]:
         """What was saved there."""

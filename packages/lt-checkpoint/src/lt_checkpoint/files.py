@@ -8,27 +8,24 @@ from typing import TypeVar
 
 from lt_interfaces import CheckpointError, CorruptCheckpoint
 
-from lt_checkpoint.paths import StrPath, local, remote
-from lt_checkpoint.reading import open_shards, opened, stored_step, verify
-from lt_checkpoint.remote import copy, delete, is_there, matching
-from lt_checkpoint.shards import META, left_over
-from lt_checkpoint.writing import atomic_write
+from lt_checkpoint.paths import StrPath, below, local, remote, shown
+from lt_checkpoint.reading import is_file, is_folder, open_shards, opened, stored_step, verify
+from lt_checkpoint.remote import copy, forget, listing, matching
+from lt_checkpoint.shards import META, TORCH_INDEX, is_shard
+from lt_checkpoint.writing import atomic_write, is_temporary, temporary_name
 from lt_checkpoint.writing import link as link_file
 
 P = TypeVar("P", bound=StrPath)
 
 _STEP = re.compile(r"(?:^|[^a-z])step[=_-]?(\d+)")
 _VERSION = re.compile(r"-v(\d+)$")
-_SHARDS = re.compile(r"\.metadata(\.tmp)?|meta\.pt|.+\.distcp|\.lt-[0-9a-f]{16}\.tmp")
-_MARKS = (META, ".metadata")  # what makes a folder a checkpoint: ours, and torch's own
+_SHARDS = re.compile(r"\.metadata(\.tmp)?|meta\.pt|.+\.distcp")
+_MARKS = (META, TORCH_INDEX)  # what makes a folder a checkpoint: ours, and torch's own
 
 
 def exists(path: StrPath) -> bool:
     """True for a file, and for a sharded folder that was written to its end."""
-    url = remote(path)
-    if url is not None:
-        return is_there(url)
-    return local(path).is_file() or any((local(path) / mark).is_file() for mark in _MARKS)
+    return is_file(path) or any(is_file(below(path, mark)) for mark in _MARKS)
 
 
 def remove(path: StrPath) -> None:
@@ -36,30 +33,54 @@ def remove(path: StrPath) -> None:
 
     A link is removed, not what it points to. A folder with anything else in it is a ValueError and stays.
     """
+    if not is_folder(path) or (remote(path) is None and local(path).is_symlink()):
+        delete(path)
+        return
+    check_folder(path)
+    if not exists(path):
+        raise ValueError(
+            f"`{shown(path)}` is not a sharded checkpoint, it has no `{META}`. Remove it by hand if it may go."
+        )
+    if remote(path) is None:
+        _remove_folder(local(path))
+        return
+    for name in dict.fromkeys([*_MARKS, *names(path)]):  # without the marks nobody takes the rest for a checkpoint
+        delete(below(path, name))
+
+
+def _remove_folder(folder: Path) -> None:
+    """Out of sight in one step; what a kill leaves then, the next removal beside it takes along."""
+    folder.rename(folder.with_name(temporary_name()))
+    for entry in folder.parent.iterdir():
+        if is_temporary(entry.name) and entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def names(folder: StrPath) -> list[str]:
+    """What is directly in a folder, those of folders with a slash at their end; nothing if there is none."""
+    url = remote(folder)
+    if url is not None:
+        return listing(url)
+    place = local(folder)
+    return sorted(e.name + "/" * e.is_dir() for e in place.iterdir()) if place.is_dir() else []
+
+
+def delete(path: StrPath) -> None:
+    """No file of this name."""
     url = remote(path)
     if url is not None:
-        delete(url)
-        return
-    target = local(path)
-    if target.is_symlink() or not target.is_dir():
-        target.unlink(missing_ok=True)
-        return
-    check_folder(target)
-    if not exists(target):
-        raise ValueError(f"`{target}` is not a sharded checkpoint, it has no `{META}`. Remove it by hand if it may go.")
-    for mark in _MARKS:  # first: without them nobody takes the rest for a checkpoint
-        (target / mark).unlink(missing_ok=True)
-    for entry in target.iterdir():
-        entry.unlink()
-    target.rmdir()
+        forget(url)
+    else:
+        local(path).unlink(missing_ok=True)
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: StrPath) -> None:
     """ValueError if anything in the folder is not of a sharded checkpoint."""
-    strangers = sorted(entry.name for entry in folder.iterdir() if not _SHARDS.fullmatch(entry.name) or entry.is_dir())
+    strangers = [name for name in names(folder) if not (_SHARDS.fullmatch(name) or is_temporary(name))]
     if strangers:
         raise ValueError(
-            f"`{folder}` is not a sharded checkpoint, it holds `{strangers[0]}`. Remove it by hand if it may go."
+            f"`{shown(folder)}` is not a sharded checkpoint, it holds `{strangers[0].rstrip('/')}`. "
+            "Remove it by hand if it may go."
         )
 
 
@@ -69,27 +90,32 @@ def link(source: StrPath, target: StrPath) -> None:
     Where the file system has no hard links, and in remote stores, a copy.
     """
     source_url, target_url = remote(source), remote(target)
-    if source_url is not None and target_url is not None:
+    if is_folder(source):
+        _link_folder(source, target)
+    elif source_url is not None and target_url is not None:
         copy(source_url, target_url)
     elif source_url is not None or target_url is not None:
         with opened(source) as read, atomic_write(target) as write:
             shutil.copyfileobj(read, write)
-    elif local(source).is_dir():
-        _link_folder(local(source), local(target))
     else:
         link_file(local(source), local(target))
 
 
-def _link_folder(origin: Path, goal: Path) -> None:
+def _link_folder(origin: StrPath, goal: StrPath) -> None:
     _, shards = open_shards(origin)
-    if goal.is_dir():
-        check_folder(goal)
-    for name in [*shards.files, META]:  # the last one makes it a checkpoint
-        link_file(origin / name, goal / name)
-    if (origin / ".metadata").is_file():
-        link_file(origin / ".metadata", goal / ".metadata")
-    for path in left_over(goal, shards.files):
-        path.unlink()
+    check_folder(goal)
+    for name in [*shards.files, META, TORCH_INDEX]:  # the last but one makes it a checkpoint
+        if name != TORCH_INDEX or is_file(below(origin, name)):
+            link(below(origin, name), below(goal, name))
+    sweep(goal)
+
+
+def sweep(folder: StrPath) -> None:
+    """Remove shards of saves that did not end, or that a newer one has replaced."""
+    listed = open_shards(folder, "meta")[1].files if is_file(below(folder, META)) else {}
+    for name in names(folder):
+        if is_shard(name) and name not in listed:
+            delete(below(folder, name))
 
 
 def newest(folder: StrPath, pattern: str = "*.ckpt") -> list[Path] | list[str]:
@@ -100,7 +126,7 @@ def newest(folder: StrPath, pattern: str = "*.ckpt") -> list[Path] | list[str]:
     """
     url = remote(folder)
     if url is not None:
-        return sorted(matching(url, pattern), key=_age, reverse=True)
+        return sorted(matching(url, pattern, META), key=_age, reverse=True)
     return sorted(filter(exists, local(folder).glob(pattern)), key=_age, reverse=True)
 
 

@@ -30,6 +30,12 @@ def local(path: StrPath) -> Path:
     return Path(text if found is None else "/" * (not found[2]) + text[found.end() :])
 
 
+def below(folder: StrPath, name: str) -> StrPath:
+    """A name in a folder of this machine or of a store."""
+    url = remote(folder)
+    return local(folder) / name if url is None else f"{url.rstrip('/')}/{name}"
+
+
 def shown(path: StrPath) -> str:
     """The path as messages say it: without what an address tells of passwords and signatures."""
     text = os.fspath(path)

@@ -10,9 +10,9 @@ import torch
 from lt_interfaces import CorruptCheckpoint, nearest
 
 from lt_checkpoint.archive import check_archive
-from lt_checkpoint.paths import StrPath, local, remote, shown
-from lt_checkpoint.remote import download
-from lt_checkpoint.shards import META, Shards
+from lt_checkpoint.paths import StrPath, below, local, remote, shown
+from lt_checkpoint.remote import download, is_there
+from lt_checkpoint.shards import META, TORCH_INDEX, Shards
 
 
 def load(path: StrPath, map_location: Any = "cpu") -> dict[str, Any]:
@@ -24,23 +24,35 @@ def load(path: StrPath, map_location: Any = "cpu") -> dict[str, Any]:
     than plain values and tensors). Nothing that the file says is run, whatever `torch.serialization` was told to allow.
     """
     if is_folder(path):
-        meta, shards = open_shards(local(path), map_location)
+        meta, shards = open_shards(path, map_location)
         return shards.put_into(meta, read=True)
     with opened(path) as file:
         check_archive(file, shown(path))
         return _unpickle(file, shown(path), map_location)
 
 
+def is_file(path: StrPath) -> bool:
+    """True for a file, here or in a store."""
+    url = remote(path)
+    return local(path).is_file() if url is None else is_there(url)
+
+
 def is_folder(path: StrPath) -> bool:
-    """True for a folder of this machine; stores have files only."""
-    return remote(path) is None and local(path).is_dir()
+    """True for a folder; stores have files only, and there the marker of a sharded checkpoint makes one."""
+    if remote(path) is None:
+        return local(path).is_dir()
+    return not is_file(path) and is_file(below(path, META))
 
 
-def open_shards(folder: Path, map_location: Any = "cpu") -> tuple[dict[str, Any], Shards]:
+def open_shards(folder: StrPath, map_location: Any = "cpu") -> tuple[dict[str, Any], Shards]:
     """What `meta.pt` of a sharded checkpoint holds, and the shards that belong to it."""
-    if not (folder / META).is_file() and not (folder / ".metadata").is_file():
-        raise IsADirectoryError(f"`{folder}` is a folder without a complete sharded checkpoint. Name a checkpoint.")
-    meta = load(folder / META, map_location) if (folder / META).is_file() else {}
+    marker = below(folder, META)
+    has_marker = is_file(marker)
+    if not has_marker and not is_file(below(folder, TORCH_INDEX)):
+        raise IsADirectoryError(
+            f"`{shown(folder)}` is a folder without a complete sharded checkpoint. Name a checkpoint."
+        )
+    meta = load(marker, map_location) if has_marker else {}
     return meta, Shards(folder, meta)
 
 
@@ -62,7 +74,7 @@ def load_unsafe(path: StrPath, *, i_trust_this_file: bool = False, map_location:
 def verify(path: StrPath) -> None:
     """Return if `load` would accept the checkpoint, without loading its tensors; else raise what `load` would."""
     if is_folder(path):
-        _, shards = open_shards(local(path), "meta")
+        _, shards = open_shards(path, "meta")
         for name in shards.files:
             shards.check(name)
         for _, tensor in shards.tensors:
@@ -75,7 +87,7 @@ def verify(path: StrPath) -> None:
 
 def stored_step(path: StrPath) -> int | None:
     """The `global_step` in a checkpoint, None if it has none; reads no tensors and checks no checksums."""
-    place = local(path) / META if is_folder(path) else path
+    place = below(path, META) if is_folder(path) else path
     with opened(place) as file:
         check_archive(file, shown(place), checksums=False)
         step = _unpickle(file, shown(place), "meta").get("global_step")

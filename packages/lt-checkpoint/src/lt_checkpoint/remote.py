@@ -20,12 +20,17 @@ _READ_ONLY = ("http://", "https://")
 @contextmanager
 def download(url: str) -> Iterator[BinaryIO]:
     """A copy on this machine, without a name and gone when the block ends."""
-    store, key = _store(url)
     with tempfile.TemporaryFile() as copy:
-        with _in_plain_words(url), store.open(key, "rb") as stream:
-            shutil.copyfileobj(stream, copy, _CHUNK_BYTES)
+        fetch(url, copy)
         copy.seek(0)
         yield copy
+
+
+def fetch(url: str, sink: BinaryIO) -> None:
+    """Write what the store has under the name."""
+    store, key = _store(url)
+    with _in_plain_words(url), store.open(key, "rb") as stream:
+        shutil.copyfileobj(stream, sink, _CHUNK_BYTES)
 
 
 @contextmanager
@@ -66,21 +71,32 @@ def is_there(url: str) -> bool:
         return bool(store.isfile(key))
 
 
-def delete(url: str) -> None:
+def forget(url: str) -> None:
     """No file of this name."""
     store, key = _store(url, writes=True)
     with suppress(FileNotFoundError), _in_plain_words(url):
         store.rm_file(key)
 
 
-def matching(folder: str, pattern: str) -> list[str]:
-    """The addresses of the files below a folder whose path from there matches."""
+def listing(folder: str) -> list[str]:
+    """The names directly below a folder, those of folders with a slash at their end."""
+    store, key = _store(folder.rstrip("/"))
+    store.invalidate_cache(key)
+    with suppress(FileNotFoundError), _in_plain_words(folder):
+        entries = [(entry["name"].rstrip("/"), entry["type"]) for entry in store.ls(key, detail=True)]
+        return sorted(name[len(_parent(name)) + 1 :] + "/" * (kind == "directory") for name, kind in entries)
+    return []
+
+
+def matching(folder: str, pattern: str, mark: str) -> list[str]:
+    """The addresses, below a folder, of files whose path from there matches and of folders in which `mark` is."""
     store, key = _store(folder.rstrip("/"))
     key = key.rstrip("/")
     with _in_plain_words(folder):
         store.invalidate_cache(key)
-        found = store.glob(f"{key}/{pattern}")
-    return [folder.rstrip("/") + name[len(key) :] for name in found]
+        found = store.glob(f"{key}/{pattern}", detail=True)
+        kept = [name for name, info in found.items() if info["type"] == "file" or store.isfile(f"{name}/{mark}")]
+    return [folder.rstrip("/") + name[len(key) :] for name in kept]
 
 
 def _store(url: str, writes: bool = False) -> tuple[Any, str]:

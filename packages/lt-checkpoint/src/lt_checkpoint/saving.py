@@ -22,14 +22,19 @@ def save(state: Mapping[str, Any], path: StrPath) -> None:
     check_state(state)
     conversion = Conversion("checkpoint")
     values = conversion.convert(state)
-    with atomic_write(path, needs_bytes=conversion.tensor_bytes) as file, _checksums():
-        sink = _Sink(file)
-        try:
+    with atomic_write(path, needs_bytes=conversion.tensor_bytes) as file:
+        write_archive(values, Sink(file), path)
+
+
+def write_archive(values: Any, sink: "Sink", path: StrPath) -> None:
+    """One archive of torch's, checksums included; `path` is what errors name."""
+    try:
+        with _checksums():
             torch.save(values, cast(BinaryIO, sink))
-        except RuntimeError as error:
-            if isinstance(sink.error, OSError):
-                sink.error.filename = str(path)
-            raise sink.error or error from None
+    except RuntimeError as error:
+        if isinstance(sink.error, OSError):
+            sink.error.filename = str(path)
+        raise sink.error or error from None
 
 
 def check_state(state: Any) -> None:
@@ -38,7 +43,7 @@ def check_state(state: Any) -> None:
         raise TypeError(f"A checkpoint is a dict, got `{type(state).__name__}`. Save `{{'value': ...}}`.")
 
 
-class _Sink:
+class Sink:
     """A file that remembers why a write failed: torch's writer tells only that it did."""
 
     def __init__(self, file: BinaryIO) -> None:

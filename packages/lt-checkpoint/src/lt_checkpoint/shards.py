@@ -3,25 +3,32 @@
 `meta.pt` is written last and replaced whole, so it decides what the folder holds: without it the folder is no
 checkpoint, and a shard that it does not list is left over from a save that did not end. The shards are files of
 torch's distributed checkpoints. Torch's own index of them, `.metadata`, is a pickle: it is there for other programs,
-and never read here.
+and never read here. Shards in a store are copied to this machine first, as far as they are used.
 """
 
 import io
 import math
+import os
 import re
+import tempfile
+import weakref
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NoReturn
 
 import torch
 from lt_interfaces import CorruptCheckpoint, UnsafeCheckpoint
 
 from lt_checkpoint.archive import check_archive
+from lt_checkpoint.paths import StrPath, below, local, remote, shown
+from lt_checkpoint.remote import fetch
 
 META = "meta.pt"
 INDEX = "lt_shards"
 """The key of the shards' index in `meta.pt`."""
+TORCH_INDEX = ".metadata"
 
 _SHARD = re.compile(r"__[0-9a-f]{16}_\d+_\d+\.distcp")
 _CHUNK_BYTES = 1 << 20
@@ -71,15 +78,18 @@ class StoredTensor:
 class Shards:
     """The shards of one folder, each file checked in full before anything of it is used."""
 
-    def __init__(self, folder: Path, meta: dict[Any, Any]) -> None:
+    def __init__(self, folder: StrPath, meta: dict[Any, Any]) -> None:
         """Take the index out of what `meta.pt` holds."""
         self.folder = folder
-        self._checked: set[str] = set()
+        self._starts: dict[str, int] = {}  # of those that were checked
+        self._copies = tempfile.TemporaryFile() if remote(folder) else None  # noqa: SIM115
+        if self._copies is not None:
+            weakref.finalize(self, self._copies.close)
         if INDEX not in meta:
             raise UnsafeCheckpoint(
-                f"`{folder}` is a sharded checkpoint that another program wrote, and its index is a pickle, which may "
+                f"`{shown(folder)}` is a sharded checkpoint of another program, and its index is a pickle, which may "
                 "run code. If you trust it, run `python -m torch.distributed.checkpoint.format_utils dcp_to_torch "
-                f"{folder} FILE` and load FILE."
+                f"{shown(folder)} FILE` and load FILE."
             )
         index = meta.pop(INDEX)
         try:
@@ -96,32 +106,51 @@ class Shards:
 
     def check(self, name: str) -> None:
         """Compare a file's size and checksum with the index, once."""
-        if name in self._checked:
+        if name in self._starts:
             return
         if name not in self.files:
             self.refuse(f"`{META}` does not list {name!r}")
-        size, wanted = self.files[name]
-        if not (self.folder / name).is_file():
-            self.refuse(f"the file `{name}` is missing")
-        found, checksum = measured(self.folder / name)
+        start, (size, wanted) = self._arrived(name), self.files[name]
+        with self._at(name, start) as file:
+            found, checksum = _sums(file)
         if found != size:
             self.refuse(f"the file `{name}` should have {size:,} bytes and has {found:,}")
         if checksum != wanted:
             self.refuse(f"the file `{name}` does not match its checksum")
-        self._checked.add(name)
+        self._starts[name] = start
+
+    def _arrived(self, name: str) -> int:
+        """Where a file that is there begins: at zero, or behind the other copies from a store."""
+        start, place = 0, below(self.folder, name)
+        try:
+            if self._copies is not None:
+                start = self._copies.seek(0, os.SEEK_END)
+                fetch(str(place), self._copies)
+            elif not local(place).is_file():
+                raise FileNotFoundError
+        except FileNotFoundError:
+            self.refuse(f"the file `{name}` is missing")
+        return start
+
+    @contextmanager
+    def _at(self, name: str, start: int) -> Iterator[BinaryIO]:
+        """A file, or the copy of it that everything is in, from there on."""
+        with nullcontext(self._copies) if self._copies else local(below(self.folder, name)).open("rb") as file:
+            file.seek(start)
+            yield file
 
     def read(self, name: str, start: int, length: int) -> torch.Tensor:
         """One piece of one file."""
         self.check(name)
-        with (self.folder / name).open("rb") as file:
-            file.seek(start)
+        with self._at(name, self._starts[name] + start) as file:
             piece = io.BytesIO(file.read(length))
-        check_archive(piece, str(self.folder / name), checksums=False)  # the whole file's has been compared
+        # the whole file's checksum has been compared
+        check_archive(piece, shown(below(self.folder, name)), checksums=False)
         tensor = torch.load(piece, map_location="cpu", weights_only=True)
         return tensor if isinstance(tensor, torch.Tensor) else self.refuse(f"a part in `{name}` is no tensor")
 
-    def refuse(self, fact: str) -> Any:
-        raise CorruptCheckpoint(f"`{self.folder}` cannot be used: {fact}. Use another checkpoint.")
+    def refuse(self, fact: str) -> NoReturn:
+        raise CorruptCheckpoint(f"`{shown(self.folder)}` cannot be used: {fact}. Use another checkpoint.")
 
     def put_into(self, tree: dict[Any, Any], *, read: bool) -> dict[Any, Any]:
         """The rest of the state with the tensors in their places, read or still on disk."""
@@ -138,18 +167,17 @@ def is_shard(name: str) -> bool:
     return bool(_SHARD.fullmatch(name))
 
 
-def left_over(folder: Path, listed: Mapping[str, Any]) -> Iterator[Path]:
-    """Shards of saves that did not end, or that a newer one has replaced."""
-    return (entry for entry in folder.iterdir() if is_shard(entry.name) and entry.name not in listed)
-
-
 def measured(path: Path) -> tuple[int, int]:
     """Size and checksum of a file."""
-    size = checksum = 0
     with path.open("rb") as file:
-        while data := file.read(_CHUNK_BYTES):
-            size += len(data)
-            checksum = zlib.crc32(data, checksum)
+        return _sums(file)
+
+
+def _sums(file: BinaryIO) -> tuple[int, int]:
+    size = checksum = 0
+    while data := file.read(_CHUNK_BYTES):
+        size += len(data)
+        checksum = zlib.crc32(data, checksum)
     return size, checksum
 
 

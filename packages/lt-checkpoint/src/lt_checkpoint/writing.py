@@ -73,7 +73,7 @@ def link(origin: Path, goal: Path) -> None:
     folder = _open_folder(goal.parent)
     try:
         _mode_limit(folder, goal)
-        name = f".lt-{secrets.token_hex(8)}.tmp"
+        name = temporary_name()
         moved = False
         while not moved:
             try:
@@ -95,6 +95,16 @@ def link(origin: Path, goal: Path) -> None:
 def _copy(origin: Path, goal: Path) -> None:
     with open(origin, "rb") as read, _beside(goal, origin.stat().st_size) as write:
         shutil.copyfileobj(read, write)
+
+
+def temporary_name() -> str:
+    """A name for what is about to come or to go."""
+    return f".lt-{secrets.token_hex(8)}.tmp"
+
+
+def is_temporary(name: str) -> bool:
+    """True for such names."""
+    return bool(_TEMPORARY.fullmatch(name))
 
 
 def write_text(path: StrPath, text: str) -> None:
@@ -151,7 +161,7 @@ def _check_space(folder: int, target: Path, needs_bytes: int) -> None:
 def _open_temporary(folder: int) -> tuple[str, int]:
     """A new, locked file; the kernel applies the umask, which no thread can read without changing it."""
     while True:
-        name = f".lt-{secrets.token_hex(8)}.tmp"
+        name = temporary_name()
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666, dir_fd=folder)
         with suppress(OSError):  # a file system without locks: then nobody sweeps there either
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -163,7 +173,7 @@ def _open_temporary(folder: int) -> tuple[str, int]:
 def _sweep(folder: int) -> None:
     """Remove the temporary files of writers that were killed."""
     for name in os.listdir(folder):
-        if not _TEMPORARY.fullmatch(name):
+        if not is_temporary(name):
             continue
         with suppress(OSError):  # held by a live writer, or gone
             descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW, dir_fd=folder)

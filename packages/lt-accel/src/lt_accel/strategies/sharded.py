@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -141,13 +140,14 @@ class ShardedStrategy(ParallelStrategy):
     def save_checkpoint(self, path: Any, state: dict[str, Any]) -> None:
         """A folder of shards, or one file from rank zero that holds all in full."""
         if self.saves_shards:
-            sharded.save(state, path)
+            sharded.save(state, path, checkpoint_io=self.checkpoint_io)
         else:
             super().save_checkpoint(path, map_tensors(state, self._gathered))
 
     def load_checkpoint(self, path: Any) -> dict[str, Any]:
         """Read; of a folder of shards, the sharded tensors are left on disk until a module or optimizer loads them."""
-        if os.path.isdir(path):
+        self.checkpoint_io.flush()
+        if sharded.is_folder(path):
             return sharded.load(path)
         return super().load_checkpoint(path)
 
