@@ -100,6 +100,17 @@ def test_all_names_of_ddp_are_known():
     assert {"single_device", "ddp"} <= set(StrategyRegistry.available_strategies())
 
 
+@pytest.mark.parametrize("registry", [AcceleratorRegistry, StrategyRegistry])
+def test_every_name_of_ours_leads_to_something_or_to_what_is_missing(registry):
+    found = {}
+    for name in registry._known:
+        try:
+            found[name] = registry.get(name)
+        except ImportError as error:
+            found[name] = "pip install" in str(error)
+    assert all(found.values())
+
+
 def test_an_accelerator_of_somebody_elses_is_taken_by_name():
     @AcceleratorRegistry.register("meta-device")
     class Meta(CPUAccelerator):

@@ -188,4 +188,4 @@ def test_a_strategy_object_takes_ddps_own_arguments_and_hooks():
 
 def test_an_unknown_reduction_is_refused():
     with pytest.raises(RuntimeError, match="`reduce_op` must be"):
-        forked(lambda fabric: fabric.all_reduce(1, "product"))
+        forked(lambda fabric: fabric.all_reduce(1, "median"))

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from lt_accel import Fabric, Precision, is_wrapped
+from lt_accel import Fabric, LightningEnvironment, Precision, is_wrapped
 from lt_checkpoint import AsyncCheckpointIO, CheckpointIO
 from lt_interfaces import Engine, MisconfigurationException
 from torch import nn
@@ -164,10 +164,13 @@ def test_a_plain_state_dict_is_loaded_raw(tmp_path):
     assert torch.equal(one.layer.weight, two.layer.weight)
 
 
-def test_with_one_rank_collectives_return_the_very_same_object():
-    engine, data = fabric(), {"a": torch.ones(2), "b": 3}
-    assert engine.all_reduce(data) is data
-    assert engine.all_gather(data) is data
+def test_with_one_rank_collectives_return_tensors_as_they_are_and_numbers_as_tensors():
+    engine, tensor, data = fabric(), torch.ones(2), {"a": torch.ones(2), "b": 3, "c": "name"}
+    for collective in (engine.all_reduce, engine.all_gather):
+        assert collective(tensor) is tensor
+        assert collective(data)["a"] is data["a"]
+        assert collective(data)["b"].item() == 3
+        assert collective(data)["c"] == "name"
     assert engine.broadcast(data) is data
     engine.barrier()
 
@@ -182,6 +185,10 @@ def test_gradients_are_clipped_by_norm_or_by_value():
     assert net.layer.weight.grad.abs().max() <= 0.01
     with pytest.raises(ValueError, match="Pass one"):
         engine.clip_gradients(net, optimizer)
+    with pytest.raises(ValueError, match="not negative, got -1"):
+        engine.clip_gradients(net, optimizer, max_norm=-1)
+    optimizer.zero_grad()
+    assert engine.clip_gradients(net, optimizer, clip_val=1.0) is None
 
 
 def test_modules_made_inside_have_the_precisions_dtype():
@@ -283,6 +290,10 @@ def test_plugins_are_taken_by_what_they_are():
         fabric(plugins=Own(), precision=32)
     with pytest.raises(TypeError, match="plugins"):
         fabric(plugins=3)
+    with pytest.raises(ValueError, match="Two plugins are precisions"):
+        fabric(plugins=[Own(), Own()])
+    with pytest.raises(ValueError, match="Two plugins say who started"):
+        fabric(plugins=[LightningEnvironment(), LightningEnvironment()])
 
 
 def test_a_plugin_says_where_checkpoints_go(tmp_path):
@@ -303,6 +314,11 @@ def test_set_up_before_launch_is_refused_where_processes_are_missing():
         engine.setup(Net())
     with pytest.raises(RuntimeError, match=r"Call `launch\(\)` first"):
         engine.setup_dataloaders(torch.utils.data.DataLoader([1]))
+    for collective in (engine.broadcast, engine.all_reduce, engine.all_gather, engine.barrier):
+        with pytest.raises(RuntimeError, match=rf"`{collective.__name__}` was called .* Call `launch\(\)`"):
+            collective("a")
+    with pytest.raises(RuntimeError, match="`save` was called before"):
+        engine.save("nowhere", {})
 
 
 def test_one_process_can_be_a_group_and_leaves_nothing_behind():
@@ -318,8 +334,10 @@ def test_one_process_can_be_a_group_and_leaves_nothing_behind():
 
 
 def test_machines_and_devices_are_counted_from_one():
-    with pytest.raises(ValueError, match="num_nodes"):
-        Fabric(accelerator="cpu", num_nodes=0)
+    for wrong in (0, None, "x", 1.5, True):
+        with pytest.raises(ValueError, match=rf"`num_nodes` must be at least 1, got {wrong!r}"):
+            Fabric(accelerator="cpu", num_nodes=wrong)
+    assert Fabric(accelerator="cpu", num_nodes="1").strategy.num_nodes == 1
     with pytest.raises(MisconfigurationException, match="MASTER_ADDR"):
         Fabric(accelerator="cpu", devices=2, num_nodes=2)
 

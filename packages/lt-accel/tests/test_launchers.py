@@ -324,3 +324,22 @@ def test_collectives_that_do_not_match_are_named_with_their_lines_when_time_is_u
     assert "script.py:8 in `<module>`" in done.stderr
     assert "rank 1: in" in done.stderr
     assert "TORCH_DISTRIBUTED_DEBUG=DETAIL" in done.stderr
+
+
+def test_garbage_of_the_parent_does_not_hold_up_a_forked_process(run_script):
+    done = run_script("""
+import faulthandler, gc
+from lt_accel import Fabric, process_group
+
+def main(fabric):
+    faulthandler.dump_traceback_later(20, exit=True)
+    gc.collect()
+    return fabric.world_size
+
+gc.disable()
+holder = [process_group.host_store()]
+holder.append(holder)
+del holder
+print(Fabric(accelerator="cpu", devices=2, strategy="ddp_fork").launch(main))
+""")
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr

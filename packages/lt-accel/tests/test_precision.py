@@ -245,3 +245,22 @@ def test_clipped_scaled_gradients_step_alike_whether_the_optimizer_is_fused_or_n
             optimizer.step()
         stepped.append(net.weight.detach().clone())
     torch.testing.assert_close(*stepped)
+
+
+def test_gradients_of_a_loss_that_was_not_scaled_are_refused_and_not_made_tiny():
+    engine, _, model, optimizer = setup("16-mixed")
+    for clips in (False, True):
+        optimizer.zero_grad()
+        model(torch.ones(2, 3)).pow(2).mean().backward()
+        with pytest.raises(RuntimeError, match=r"not scaled as '16-mixed' needs it. Call `fabric.backward\(loss\)`"):
+            engine.unscale_gradients(optimizer) if clips else optimizer.step()
+        optimizer.zero_grad()
+        engine.backward(model(torch.ones(2, 3)).pow(2).mean())
+        optimizer.step()
+
+
+def test_two_optimizers_may_step_on_the_gradients_of_one_loss():
+    engine, net, model, first = setup("16-mixed")
+    second = engine.setup_optimizers(torch.optim.SGD(net.parameters(), lr=0.1))
+    engine.backward(model(torch.ones(2, 3)).pow(2).mean())
+    assert [engine.optimizer_step(first), engine.optimizer_step(second)] == [True, True]

@@ -200,10 +200,6 @@ class MPSAccelerator(Accelerator):
         }
 
 
-for _kind in (CPUAccelerator, CUDAAccelerator, MPSAccelerator):
-    AcceleratorRegistry.register(_kind.name(), _kind, _kind.__doc__ or "")
-
-
 def devices() -> list[DeviceFacts]:
     """All devices of this machine, the CPU last; those of registered kinds as far as they say.
 

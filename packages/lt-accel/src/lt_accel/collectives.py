@@ -8,15 +8,24 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-_OPERATIONS = {"sum": "SUM", "mean": "SUM", "avg": "SUM", "min": "MIN", "max": "MAX"}
+_OPERATIONS = {"sum": "SUM", "mean": "SUM", "avg": "SUM", "min": "MIN", "max": "MAX", "product": "PRODUCT"}
 
 
 def check_operation(reduce_op: str) -> str:
     """The operation's name, if it is one."""
-    name = str(reduce_op).lower()
+    name = str(getattr(reduce_op, "name", reduce_op)).lower()  # torch's operations have names
     if name not in _OPERATIONS:
-        raise ValueError(f"`reduce_op` must be 'mean', 'sum', 'min' or 'max', got {reduce_op!r}. Pass one of these.")
+        raise ValueError(
+            f"`reduce_op` must be 'mean', 'sum', 'product', 'min' or 'max', got {reduce_op!r}. Pass one of these."
+        )
     return name
+
+
+def alone(data: Any, device: torch.device) -> Any:
+    """Numbers as tensors, as they come back from several ranks; everything else as it is."""
+    if isinstance(data, Tensor):
+        return data
+    return tree_map(lambda x: _on_device(x, device) if isinstance(x, (int, float)) else x, data)
 
 
 def all_reduce(data: Any, reduce_op: str, device: torch.device, group: Any = None) -> Any:

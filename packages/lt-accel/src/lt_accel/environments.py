@@ -130,7 +130,7 @@ class LSFEnvironment(ClusterEnvironment):
         """The machines in order; the first line of the file is the one that only launches."""
         file = os.environ.get("LSB_DJOB_RANKFILE")
         try:
-            lines = Path(file or "").read_text().split()
+            lines = Path(file or "?").read_text().split()
         except OSError as error:
             raise MisconfigurationException(
                 f"`LSFEnvironment` needs the list of machines that `LSB_DJOB_RANKFILE` names, got {file!r}, which "

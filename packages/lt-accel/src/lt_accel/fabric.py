@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import torch
+import torch.distributed as dist
 from lt_checkpoint import CheckpointIO
 from lt_interfaces import is_overridden, log
-from torch import Tensor, nn
+from torch import nn
 
+from lt_accel import arguments, states
 from lt_accel import seed as seeds
-from lt_accel import states
 from lt_accel.accelerators import Accelerator, Devices
 from lt_accel.binding import bound
 from lt_accel.environments import detect_environment
-from lt_accel.plugins import Plugins, listed
+from lt_accel.plugins import Plugins
 from lt_accel.precision import Precision
 from lt_accel.precision_names import choose_precision, statement
 from lt_accel.preparation import NoInit, checked, follow, parts, uncompiled
@@ -26,7 +27,7 @@ from lt_accel.sharding import sharded
 from lt_accel.steps import Steps
 from lt_accel.strategies import Strategy
 from lt_accel.transfer import to_device
-from lt_accel.wrappers import FabricLoader, FabricModule, FabricOptimizer
+from lt_accel.wrappers import FabricLoader, FabricModule, FabricOptimizer, samplers
 
 
 class Fabric(Processes, Steps):
@@ -42,7 +43,7 @@ class Fabric(Processes, Steps):
         accelerator: str | Accelerator = "auto",
         strategy: str | Strategy = "auto",
         devices: Devices = "auto",
-        num_nodes: int = 1,
+        num_nodes: int | str = 1,
         precision: str | int | Precision | None = None,
         plugins: Any = None,
         callbacks: Any = None,
@@ -50,17 +51,17 @@ class Fabric(Processes, Steps):
     ) -> None:
         given = Plugins(plugins, precision)
         environment = given.environment or detect_environment()
-        if num_nodes < 1:
-            raise ValueError(f"`num_nodes` must be at least 1, got {num_nodes!r}. Pass the number of machines.")
+        num_nodes = arguments.machines(num_nodes)
         self.accelerator = choose_accelerator(accelerator)
         places = choose_devices(self.accelerator, devices, environment)
         self.strategy = choose_strategy(strategy, places, num_nodes, environment)
         self.strategy.connect(self.accelerator, places, num_nodes, environment)
         self.strategy.checkpoint_io = given.checkpoint_io or CheckpointIO()
         self.precision = choose_precision(given.precision, self.strategy.device)
+        self.precision.connect(self.strategy)
         self._dtypes = self.strategy.dtypes(self.precision)
-        self.callbacks: list[Any] = listed(callbacks)
-        self.loggers: list[Any] = listed(loggers)
+        self.callbacks: list[Any] = arguments.listed(callbacks)
+        self.loggers: list[Any] = arguments.loggers(loggers)
         self._launched = self._has_told = False
         self._runs = 0
         self._set_up: WeakValueDictionary[int, FabricModule] = WeakValueDictionary()
@@ -115,7 +116,8 @@ class Fabric(Processes, Steps):
         _reapply_compile: bool = True,
     ) -> Any:
         """The module, or a tuple of it, its optimizers and its scheduler, ready for the loop."""
-        before = dict(module.named_parameters()) if self.strategy.shards_modules else {}
+        replaces = self.strategy.shards_modules or self.precision.replaces_parameters
+        before = dict(module.named_parameters()) if replaces else {}
         ready: list[Any] = [self.setup_module(module, move_to_device, _reapply_compile)]
         follow(optimizers, before, ready[0])
         ready += [self._optimizer(o) for o in optimizers]
@@ -175,16 +177,13 @@ class Fabric(Processes, Steps):
     def _loader(self, loader: Any, shard: bool, move: bool, even: bool, whole_batches: bool) -> Any:
         if isinstance(loader, FabricLoader):
             raise ValueError("This dataloader was set up already. Pass the one that you made, once.")
+        loader = arguments.data(loader)
         if shard and self.world_size > 1:
             self._must_be_launched("setup_dataloaders")
             loader = sharded(loader, *self.strategy.data_place, even, self.strategy.shards_modules, whole_batches)
-        if not move or (self.device.type == "cpu" and self.world_size == 1):
+        if not move or (self.device.type == "cpu" and not samplers(loader)):
             return loader
         return FabricLoader(loader, None if self.device.type == "cpu" else self.to_device)
-
-    def _must_be_launched(self, name: str) -> None:
-        if self.strategy.distributed and not self._launched:
-            raise RuntimeError(f"`{name}` was called before the processes were started. Call `launch()` first.")
 
     def bind(self, module: Any, method: str) -> Callable[..., Any]:
         """A method of a set-up module as it runs here: autocast, wrapper; the bare bound method if neither is."""
@@ -223,7 +222,8 @@ class Fabric(Processes, Steps):
         Modules, optimizers and whatever has a `state_dict` are saved by it. `filter[key](name, value)` says what of
         that to keep.
         """
-        self.strategy.save_checkpoint(path, states.collect(state, filter))
+        self._must_be_launched("save", dist.is_initialized())
+        self.strategy.save_checkpoint(path, states.collect(arguments.mapping(state, Mapping), filter))
 
     def load(
         self, path: Any, state: MutableMapping[str, Any] | None = None, strict: bool = True, *, weights_only: Any = None
@@ -232,11 +232,15 @@ class Fabric(Processes, Steps):
 
         Files never run code, whatever `weights_only` says.
         """
+        if state is not None:
+            arguments.mapping(state, MutableMapping)
         loaded = self.strategy.load_checkpoint(path)
         return loaded if state is None else states.distribute(loaded, state, strict, str(path))
 
     def load_raw(self, path: Any, obj: Any, strict: bool = True, *, weights_only: Any = None) -> None:
         """Read a file that holds one state dict into a module or optimizer."""
+        if not callable(getattr(obj, "load_state_dict", None)):
+            raise TypeError(f"`load_raw` takes what has a `load_state_dict`, got a `{type(obj).__name__}`. Use `load`.")
         states.restore(obj, self.strategy.load_checkpoint(path), strict)
 
     def state_dict(self) -> dict[str, Any]:
@@ -263,7 +267,7 @@ class Fabric(Processes, Steps):
     def log_dict(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Send one record to all loggers, from rank zero."""
         if self.is_global_zero and self.loggers:
-            values = {k: v.item() if isinstance(v, Tensor) else v for k, v in metrics.items()}
+            values = arguments.numbers(metrics)
             for logger in self.loggers:
                 logger.log_metrics(metrics=values, step=step)
 

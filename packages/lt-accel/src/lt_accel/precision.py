@@ -22,7 +22,7 @@ import torch
 from lt_interfaces import MisconfigurationException, did_you_mean
 from torch import Tensor, nn
 
-from lt_accel.transfer import cast_floats
+from lt_accel.transfer import cast_floats, device_named
 
 
 class Precision:
@@ -32,9 +32,14 @@ class Precision:
     param_dtype: torch.dtype = torch.float32
     compute_dtype: torch.dtype = torch.float32
     scaler: Any = None
+    replaces_parameters: bool = False
+    """True if `convert_module` makes others: optimizers made before are then given those."""
 
     def check(self, device: torch.device) -> None:
         """Raise if the device lacks this precision, or if this object is for another one."""
+
+    def connect(self, strategy: Any) -> None:
+        """Raise if the strategy cannot share modules of this precision; called once both are chosen."""
 
     def convert_module(self, module: nn.Module) -> nn.Module:
         """The module with its parameters in `param_dtype`."""
@@ -114,16 +119,18 @@ class MixedPrecision(Precision):
         if precision not in ("16-mixed", "bf16-mixed"):
             raise ValueError(
                 f"`precision` of MixedPrecision must be '16-mixed' or 'bf16-mixed', got {precision!r}. "
-                + did_you_mean(precision, ("16-mixed", "bf16-mixed"))
+                + did_you_mean(str(precision), ("16-mixed", "bf16-mixed"))
             )
         if precision == "bf16-mixed" and scaler is not None:
             raise ValueError("`scaler` has nothing to do in 'bf16-mixed'. Leave it out or use precision='16-mixed'.")
         self.precision = precision
-        self.device_type = torch.device(device).type
+        self.device_type = device_named(device).type
         self.compute_dtype = torch.float16 if precision == "16-mixed" else torch.bfloat16
         self.scaler = torch.amp.GradScaler(self.device_type) if scaler is None and precision == "16-mixed" else scaler
         self._unscaled: set[int] = set()
         self._stepped: set[int] = set()
+        self._scaled = 0
+        self._scaled_before: dict[int, int] = {}
 
     def check(self, device: torch.device) -> None:
         if device.type != self.device_type:
@@ -147,11 +154,13 @@ class MixedPrecision(Precision):
         if self.scaler is None:
             return loss
         self._update()
+        self._scaled += 1
         scaled: Tensor = self.scaler.scale(loss)
         return scaled
 
     def unscale_gradients(self, optimizer: Any) -> None:
         if self.scaler is not None and id(optimizer) not in self._unscaled and _has_gradients(optimizer):
+            self._check_scaled(optimizer)
             self._unscaled.add(id(optimizer))
             self.scaler.unscale_(optimizer)
 
@@ -169,6 +178,8 @@ class MixedPrecision(Precision):
             self._update()
         if not _has_gradients(optimizer):
             return super().optimizer_step(optimizer)
+        self._check_scaled(optimizer)
+        self._scaled_before[id(optimizer)] = self._scaled
         # Fused optimizers are always called and leave the step out themselves, told by `found_inf`.
         calls: list[Any] = []
         note = optimizer.register_step_post_hook(lambda made, *_: calls.append(getattr(made, "found_inf", None)))
@@ -176,6 +187,13 @@ class MixedPrecision(Precision):
         note.remove()
         self._stepped.add(id(optimizer))
         return bool(calls) and (calls[0] is None or not calls[0].item())
+
+    def _check_scaled(self, optimizer: Any) -> None:
+        if self._scaled == self._scaled_before.get(id(optimizer), 0):
+            raise RuntimeError(
+                f"`{type(optimizer).__name__}` got gradients of a loss not scaled as {self.precision!r} needs it. "
+                "Call `fabric.backward(loss)`, or in a module `self.manual_backward(loss)`, not `loss.backward()`."
+            )
 
     def _update(self) -> None:
         """Adjust the scale, but not before all optimizers have stepped on gradients that it scaled."""
@@ -196,7 +214,7 @@ class MixedPrecision(Precision):
             self.scaler.load_state_dict(state_dict)
 
 
-class _TruePrecision(Precision):
+class TruePrecision(Precision):
     """One dtype for everything; what the user makes inside has it too."""
 
     def __init__(self, precision: str, dtype: torch.dtype) -> None:
@@ -219,19 +237,19 @@ class _TruePrecision(Precision):
         return _default_dtype(self.param_dtype)
 
 
-class HalfPrecision(_TruePrecision):
+class HalfPrecision(TruePrecision):
     """Everything in 16 bits: "16-true" or "bf16-true"; half the memory, no scaling."""
 
     def __init__(self, precision: str = "16-true") -> None:
         if precision not in ("16-true", "bf16-true"):
             raise ValueError(
                 f"`precision` of HalfPrecision must be '16-true' or 'bf16-true', got {precision!r}. "
-                + did_you_mean(precision, ("16-true", "bf16-true"))
+                + did_you_mean(str(precision), ("16-true", "bf16-true"))
             )
         super().__init__(precision, torch.float16 if precision == "16-true" else torch.bfloat16)
 
 
-class DoublePrecision(_TruePrecision):
+class DoublePrecision(TruePrecision):
     """Everything in 64 bits, complex numbers too: "64-true"."""
 
     def __init__(self) -> None:

@@ -31,8 +31,8 @@ def choose_precision(precision: Precision | str | int | None, device: torch.devi
         name = _SHORT.get(name, name)
         if name in _BITSANDBYTES:
             raise MisconfigurationException(
-                f"`precision={precision!r}` is quantisation by bitsandbytes, which is not there. Make the layers "
-                "yourself, e.g. `bitsandbytes.nn.Linear4bit`, and use `precision='bf16-true'`."
+                f"`precision={precision!r}` is quantization by bitsandbytes, which is a plugin. Pass e.g. "
+                "`plugins=BitsandbytesPrecision('nf4')`."
             )
         if name not in _MAKERS:
             raise ValueError(f"There is no precision {precision!r}. {did_you_mean(name, _MAKERS)}")

@@ -1,5 +1,6 @@
 """Starts a function in new processes of this machine, one for each rank, and brings back what rank zero returned."""
 
+import gc
 import multiprocessing
 import os
 import pickle
@@ -37,6 +38,8 @@ def launch_processes(strategy: Strategy, function: Callable[[], Any]) -> Any:
     threads = torch.get_num_threads()
     variables |= share_threads(strategy.num_processes)
     running: dict[Connection, Any] = {}
+    if method == "fork":
+        gc.freeze()  # collected in a child, garbage of this process may wait for threads that were not forked
     try:
         for i in range(strategy.num_processes):
             ours, theirs = context.Pipe(duplex=False)
@@ -47,6 +50,7 @@ def launch_processes(strategy: Strategy, function: Callable[[], Any]) -> Any:
             running[ours] = process
         return _collect(running)
     finally:
+        gc.unfreeze()
         torch.set_num_threads(threads)
         for process in running.values():
             process.kill()

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch.distributed as dist
+
 from lt_accel.precision import Precision
 from lt_accel.process_launcher import launch_processes
 from lt_accel.script_launcher import follow_parent, is_child, launch_script
@@ -101,20 +103,28 @@ class Processes:
             strategy.node_rank,
         )
 
+    def _must_be_launched(self, name: str, joined: bool = False) -> None:
+        if self.strategy.distributed and not (self._launched or joined):
+            raise RuntimeError(f"`{name}` was called before the processes were started. Call `launch()` first.")
+
     def barrier(self, name: str | None = None) -> None:
         """Wait for all ranks."""
+        self._must_be_launched("barrier", dist.is_initialized())
         self.strategy.barrier(name)
 
     def broadcast(self, obj: Any, src: int = 0) -> Any:
         """The object of rank `src`, on all ranks."""
+        self._must_be_launched("broadcast", dist.is_initialized())
         return self.strategy.broadcast(obj, src)
 
     def all_reduce(self, data: Any, reduce_op: str = "mean", group: Any = None) -> Any:
-        """Reduced over the ranks: "mean", "sum", "min" or "max"; the data itself with one rank."""
+        """Reduced over the ranks: "mean", "sum", "product", "min" or "max"; numbers become tensors."""
+        self._must_be_launched("all_reduce", dist.is_initialized())
         return self.strategy.all_reduce(data, reduce_op, group)
 
     def all_gather(self, data: Any, group: Any = None, sync_grads: bool = False) -> Any:
-        """All ranks' tensors with a new first dimension of world size; the data itself with one rank."""
+        """All ranks' tensors with a new first dimension of world size, none with one rank; numbers become tensors."""
+        self._must_be_launched("all_gather", dist.is_initialized())
         return self.strategy.all_gather(data, group, sync_grads)
 
     @contextmanager

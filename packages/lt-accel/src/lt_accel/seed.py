@@ -27,8 +27,9 @@ def seed_everything(seed: int | None = None, workers: bool = False, verbose: boo
         rank_zero_info(f"No seed was given and `{_SEED}` is not set: the seed is 0.")
     try:
         seed = int(given)
-    except ValueError:
-        raise ValueError(f"`{_SEED}` must be a whole number, got {given!r}. Unset it or pass `seed=`.") from None
+    except (TypeError, ValueError):
+        where = f"`{_SEED}`" if seed is None else "`seed`"
+        raise ValueError(f"{where} must be a whole number, got {given!r}. Pass e.g. `seed=1`.") from None
     if not 0 <= seed <= _LARGEST:
         raise ValueError(f"`seed` must be between 0 and {_LARGEST}, got {seed}. Choose one in that range.")
     if verbose:

@@ -17,18 +17,16 @@ _REFUSED = {
 """Names that users of other frameworks know, and what to do instead."""
 
 
-def _gpu() -> Accelerator:
+def gpu() -> Accelerator:
+    """CUDA or MPS, whichever is there."""
     mps: Accelerator = AcceleratorRegistry.get("mps")
     return mps if mps.is_available() else AcceleratorRegistry.get("cuda")
 
 
-def _best() -> Accelerator:
-    gpu = _gpu()
-    return gpu if gpu.is_available() else AcceleratorRegistry.get("cpu")
-
-
-AcceleratorRegistry.register("gpu", _gpu, "CUDA or MPS, whichever is there")
-AcceleratorRegistry.register("auto", _best, "a GPU if there is one, else the CPU")
+def best() -> Accelerator:
+    """A GPU if there is one, else the CPU."""
+    found = gpu()
+    return found if found.is_available() else AcceleratorRegistry.get("cpu")
 
 
 def choose_accelerator(accelerator: Accelerator | str) -> Accelerator:
@@ -77,6 +75,7 @@ def choose_strategy(
             f"`strategy` must be a name such as 'ddp' or a `Strategy`, got {strategy!r}. Pass one of these."
         )
     interactive = is_interactive() and not environment.creates_processes_externally
+    strategy = strategy.lower() if isinstance(strategy, str) else strategy
     name = strategy
     if isinstance(name, str) and (known := _REFUSED.get(name.split("_")[0])):
         raise MisconfigurationException(f"`strategy={name!r}` is {known}.")

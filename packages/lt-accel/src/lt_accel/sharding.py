@@ -27,14 +27,19 @@ class ShardedSampler(Sampler[Any]):
         self.even = even
         self.seed = seed
         self.epoch = 0
+        self._is_seen = False
 
     def set_epoch(self, epoch: int) -> None:
-        """Shuffle as in this epoch the next time."""
+        """Shuffle as in this epoch the next time; without a call, each time as in the next."""
         self.epoch = epoch
+        self._is_seen = False
         if callable(getattr(self.sampler, "set_epoch", None)):
             self.sampler.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[Any]:
+        if self._is_seen:
+            self.set_epoch(self.epoch + 1)
+        self._is_seen = True
         try:
             count = len(self.sampler)
         except (TypeError, NotImplementedError):

@@ -60,6 +60,9 @@ class Steps:
             raise ValueError(
                 f"`clip_gradients` clips by one of two, got `clip_val={clip_val!r}`, `max_norm={max_norm!r}`. Pass one."
             )
+        limit: Any = clip_val if max_norm is None else max_norm
+        if isinstance(limit, str) or not limit >= 0:
+            raise ValueError(f"Gradients are clipped to a number that is not negative, got {limit!r}. Pass e.g. 1.0.")
         optimizer = _bare(optimizer)
         self.precision.unscale_gradients(optimizer)
         params = [p for group in optimizer.param_groups for p in group["params"]] if optimizer else module.parameters()
@@ -71,6 +74,8 @@ class Steps:
     def no_backward_sync(self, module: Any, enabled: bool = True) -> AbstractContextManager[Any]:
         """Backward passes inside do not share gradients; those of FSDP do unless `keeps_whole_gradients`."""
         wrapper = self._wrapper(module)
+        if wrapper is None and self.strategy.distributed:
+            raise TypeError(f"`no_backward_sync` was given a `{type(module).__name__}`. Pass what `setup` returned.")
         if not enabled or wrapper is None or wrapper._wrapped is None:
             return _NOTHING
         return self.strategy.no_backward_sync(wrapper._wrapped)

@@ -21,6 +21,14 @@ def to_device(obj: Any, device: torch.device) -> Any:
     return map_tensors(obj, move, lambda other: other.to(device))
 
 
+def device_named(device: Any) -> torch.device:
+    """torch's device of that name."""
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError):
+        raise ValueError(f"There is no device {device!r}. Pass a kind of device such as 'cpu' or 'cuda:0'.") from None
+
+
 def cast_floats(obj: Any, dtype: torch.dtype) -> Any:
     """Floating point tensors in `dtype`, all else as it is; double precision widens complex numbers too."""
 

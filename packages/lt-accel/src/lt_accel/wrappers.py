@@ -1,5 +1,6 @@
 """What `Fabric.setup` returns: the user's module, optimizer and loader, with the engine in between."""
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -23,16 +24,27 @@ class FabricModule(nn.Module):
         self.module = module
         self.register_load_state_dict_pre_hook(_inward)  # type: ignore[no-untyped-call]
         self.__dict__.update(_compiled=compiled, _wrapped=wrapped, _engine=engine, _marked=set(_STEPS))
+        self._bind()
+
+    def _bind(self) -> None:
+        engine = self._engine
         run, convert = engine.bind(self, "__call__"), engine.precision.convert_output
         plain = type(engine.precision).convert_output is Precision.convert_output
         self.__dict__["_run"] = run if plain else lambda *args, **kwargs: convert(run(*args, **kwargs))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "FabricModule":
+        made = memo[id(self)] = type(self).__new__(type(self))
+        own = {k: v for k, v in vars(self).items() if k not in ("_engine", "_run")}
+        made.__dict__.update(copy.deepcopy(own, memo), _engine=self._engine)
+        made._bind()  # what is copied of a bound function would run the module that it was made for
+        return made
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self._run(*args, **kwargs)
 
     def mark_forward_method(self, method: str | Callable[..., Any]) -> None:
         """Let another method run as the forward pass does: in precision, with shared gradients."""
-        name = method if isinstance(method, str) else method.__name__
+        name = method if isinstance(method, str) else getattr(method, "__name__", repr(method))
         if not callable(getattr(self.module, name, None)):
             raise AttributeError(
                 f"`{type(self.module).__name__}` has no method `{name}`. Name one that `forward` may be replaced by."
@@ -54,8 +66,8 @@ class FabricModule(nn.Module):
     def __getattr__(self, name: str) -> Any:
         if name == "module":
             return super().__getattr__(name)
-        if name == "device" and not hasattr(self.module, name):
-            return self._engine.device
+        if name in ("device", "dtype") and not hasattr(self.module, name):
+            return self._engine.device if name == "device" else self._engine.precision.param_dtype
         value = getattr(self.module, name)
         if name in self._marked:
             return self._engine.bind(self, name)
@@ -101,9 +113,19 @@ class FabricOptimizer:
     """Steps through the engine; everything else, `isinstance` included, is the optimizer's own."""
 
     def __init__(self, optimizer: Any, engine: Any, callbacks: list[Any]) -> None:
+        if not callable(getattr(optimizer, "step", None)) or not hasattr(optimizer, "param_groups"):
+            raise TypeError(
+                f"An optimizer was expected, got a `{type(optimizer).__name__}`. Pass one or several of `torch.optim`, "
+                "each as an argument of its own."
+            )
         after = [c.on_after_optimizer_step for c in callbacks if hasattr(c, "on_after_optimizer_step")]
         self.__dict__.update(optimizer=optimizer, _engine=engine, _after=after)
         self.__class__ = type(f"Fabric{type(optimizer).__name__}", (FabricOptimizer, type(optimizer)), {})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "FabricOptimizer":
+        made = memo[id(self)] = FabricOptimizer(copy.deepcopy(self.optimizer, memo), self._engine, [])
+        made.__dict__["_after"] = self._after
+        return made
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Step; returns the loss of the closure's first call, if there is one."""
@@ -157,16 +179,19 @@ class FabricLoader:
     def __init__(self, loader: Any, move: Callable[[Any], Any] | None) -> None:
         self._loader = loader
         self._move = move
-        batches = getattr(loader, "batch_sampler", None)
-        samplers: tuple[Any, ...] = (getattr(loader, "sampler", None), batches, getattr(batches, "sampler", None))
-        self._samplers = [s for s in samplers if hasattr(s, "set_epoch") and hasattr(s, "epoch")]
+        self._samplers = [s for s in samplers(loader) if hasattr(s, "epoch")]
+        self._told = [s for s in samplers(loader) if not hasattr(s, "epoch")]
         self._seen: int | None = None
+        self._count = 0
 
     def __iter__(self) -> Iterator[Any]:
         for sampler in self._samplers:
             if sampler.epoch == self._seen:  # nobody else counts epochs
                 sampler.set_epoch(sampler.epoch + 1)
         self._seen = self._samplers[0].epoch if self._samplers else None
+        for sampler in self._told:
+            sampler.set_epoch(self._count)
+        self._count += 1
         return iter(self._loader) if self._move is None else map(self._move, self._loader)
 
     def __len__(self) -> int:
@@ -176,6 +201,13 @@ class FabricLoader:
         if name == "_loader":
             raise AttributeError(name)
         return getattr(self._loader, name)
+
+
+def samplers(loader: Any) -> list[Any]:
+    """What of a loader shuffles by epoch."""
+    batches = getattr(loader, "batch_sampler", None)
+    found = {id(s): s for s in (getattr(loader, "sampler", None), batches, getattr(batches, "sampler", None))}
+    return [s for s in found.values() if callable(getattr(s, "set_epoch", None))]
 
 
 def is_wrapped(obj: Any) -> bool:

@@ -8,7 +8,6 @@ import torch
 from lt_interfaces import MisconfigurationException
 
 from lt_accel.accelerators import Accelerator, Devices
-from lt_accel.registry import AcceleratorRegistry, StrategyRegistry
 from lt_accel.strategies.single_device import SingleDeviceStrategy
 
 
@@ -47,8 +46,3 @@ class SingleXLAStrategy(SingleDeviceStrategy):
 
     def after_step(self, optimizer: Any) -> None:
         import_module("torch_xla").sync()
-
-
-AcceleratorRegistry.register("tpu", XLAAccelerator, "one TPU core, through torch_xla")
-for _name in ("single_xla", "single_tpu"):
-    StrategyRegistry.register(_name, SingleXLAStrategy, SingleXLAStrategy.__doc__ or "")

@@ -1,5 +1,6 @@
 """What `Trainer(plugins=...)` takes: precisions, cluster environments, where checkpoints go, synchronised layers."""
 
+from lt_accel import BitsandbytesPrecision as BitsandbytesPrecision
 from lt_accel import ClusterEnvironment as ClusterEnvironment
 from lt_accel import DoublePrecision as DoublePrecision
 from lt_accel import Float8Precision as Float8Precision
@@ -22,6 +23,7 @@ TorchCheckpointIO = CheckpointIO
 
 __all__ = [
     "AsyncCheckpointIO",
+    "BitsandbytesPrecision",
     "CheckpointIO",
     "ClusterEnvironment",
     "DoublePrecision",

@@ -1,5 +1,6 @@
 """The same module on every rank, gradients averaged: torch's DistributedDataParallel."""
 
+import copy
 import inspect
 import re
 import weakref
@@ -18,11 +19,16 @@ from torch.distributed.algorithms.model_averaging.averagers import PeriodicModel
 from torch.nn.parallel import DistributedDataParallel
 
 from lt_accel.precision import Precision
-from lt_accel.registry import StrategyRegistry
 from lt_accel.strategies.parallel import ParallelStrategy
 from lt_accel.strategies.redirection import run_as_forward
 
 _COMPRESSED = {"fp16_compress": torch.float16, "bf16_compress": torch.bfloat16}
+_ELSEWHERE = {"parallel_devices": "devices", "precision": "precision", "precision_plugin": "precision"} | {
+    "accelerator": "accelerator",
+    "cluster_environment": "plugins",
+    "checkpoint_io": "plugins",
+}
+"""Where the trainer or Fabric takes what Lightning's class takes."""
 
 
 class DDPStrategy(ParallelStrategy):
@@ -46,10 +52,14 @@ class DDPStrategy(ParallelStrategy):
         **kwargs: Any,
     ) -> None:
         super().__init__(process_group_backend=process_group_backend, timeout=timeout, start_method=start_method)
-        known = set(inspect.signature(DistributedDataParallel).parameters) - {"module", "device_ids", "output_device"}
+        own = {"device_ids", "output_device"}
+        kwargs = {name: v for name, v in kwargs.items() if name not in own or v is not None}  # torch's defaults
+        known = set(inspect.signature(DistributedDataParallel).parameters) - {"module", *own}
         for name in kwargs:
             if name not in known:
-                raise TypeError(f"`DDPStrategy` takes no argument `{name}`. {did_you_mean(name, known)}")
+                there = _ELSEWHERE.get(name)
+                told = f"Pass it to Fabric or the trainer, as `{there}=`." if there else did_you_mean(name, known)
+                raise TypeError(f"`DDPStrategy` takes no argument `{name}`. {told}")
         _check_averaging(model_averaging_period, ddp_comm_state)
         self._hook = (ddp_comm_state, ddp_comm_hook, ddp_comm_wrapper)
         self._period = model_averaging_period
@@ -135,12 +145,13 @@ class _Forward(nn.Module):
 class _Shared:
     """Runs methods of a module so that their gradients are averaged, also if they run backward themselves."""
 
-    def __init__(self, module: nn.Module, ddp: DistributedDataParallel, strategy: DDPStrategy) -> None:
+    def __init__(self, module: nn.Module, ddp: DistributedDataParallel | None, strategy: DDPStrategy) -> None:
         ignored = getattr(module, "_ddp_params_and_buffers_to_ignore", ())
+        self._module = module
         self._trained = [(n, p) for n, p in module.named_parameters() if p.requires_grad and n not in ignored]
         self._strategy = strategy
         self._is_prepared = False
-        self.ddp: DistributedDataParallel | None = ddp
+        self.ddp = ddp
 
     def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """`function` as the forward pass of DDP; directly where no gradients are recorded or the group is left."""
@@ -181,6 +192,12 @@ class _Shared:
             self._is_prepared = True
             ddp.reducer.prepare_for_backward([loss] if ddp.find_unused_parameters and not ddp.static_graph else [])
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Shared":
+        module, ddp = copy.deepcopy((self._module, self.ddp), memo)
+        strategy = self._strategy
+        made = memo[id(self)] = _Shared(module, None, strategy) if ddp is None else strategy._shared(module, ddp)
+        return made
+
     def has_all_gradients(self) -> bool:
         """True once all parameters got gradients; RuntimeError if only some did, since DDP would fail later."""
         missing = [n for n, p in self._trained if p.grad is None]
@@ -213,17 +230,3 @@ def _check_averaging(period: int | None, state: Any) -> None:
         )
     if period is not None and period < 1:
         raise ValueError(f"`model_averaging_period` must be at least 1, got {period!r}. Pass a number of steps.")
-
-
-for _name, _method in (("ddp", "popen"), ("ddp_spawn", "spawn"), ("ddp_fork", "fork"), ("ddp_notebook", "fork")):
-    StrategyRegistry.register(
-        _name, DDPStrategy, f"DistributedDataParallel, started by {_method}", start_method=_method
-    )
-    for _flag in (True, False):
-        StrategyRegistry.register(
-            f"{_name}_find_unused_parameters_{str(_flag).lower()}",
-            DDPStrategy,
-            f"DistributedDataParallel, started by {_method}, that expects unused parameters: {_flag}",
-            start_method=_method,
-            find_unused_parameters=_flag,
-        )

@@ -106,7 +106,8 @@ class DeepSpeedStrategy(ParallelStrategy):
         super().leave()
 
     def dtypes(self, precision: Precision) -> tuple[torch.dtype, torch.dtype | None]:
-        if precision.scaler is not None or precision.param_dtype not in (torch.float32, torch.bfloat16):
+        is_other = precision.scaler is not None or precision.replaces_parameters
+        if is_other or precision.param_dtype not in (torch.float32, torch.bfloat16):
             raise MisconfigurationException(
                 f"`precision={precision.precision!r}` does not go with DeepSpeed here. Use '32-true', 'bf16-mixed' or "
                 "'bf16-true', or `strategy='fsdp'`."

@@ -9,6 +9,7 @@ from lt_interfaces import MisconfigurationException
 from torch import Tensor, nn
 
 from lt_accel.accelerators import Accelerator
+from lt_accel.collectives import alone, check_operation
 from lt_accel.environments import ClusterEnvironment
 from lt_accel.precision import Precision
 
@@ -95,7 +96,9 @@ class Strategy:
 
     def clip_value(self, parameters: list[Any], max_value: float) -> None:
         """Clip each number of the gradients."""
-        nn.utils.clip_grad_value_(parameters, max_value)
+        with_gradients = [p for p in parameters if p.grad is not None]
+        if with_gradients:
+            nn.utils.clip_grad_value_(with_gradients, max_value)
 
     def before_backward(self, loss: Tensor) -> None:
         """Called with the loss when its gradients are about to be computed."""
@@ -123,11 +126,12 @@ class Strategy:
 
     def all_reduce(self, data: Any, reduce_op: str = "mean", group: Any = None) -> Any:
         """Reduced over the ranks."""
-        return data
+        check_operation(reduce_op)
+        return alone(data, self.device)
 
     def all_gather(self, data: Any, group: Any = None, sync_grads: bool = False) -> Any:
         """All ranks' values."""
-        return data
+        return alone(data, self.device)
 
     def save_checkpoint(self, path: Any, state: dict[str, Any]) -> None:
         """Write from rank zero; if it fails there, it fails everywhere."""
