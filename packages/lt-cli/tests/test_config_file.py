@@ -69,7 +69,7 @@ def test_depth_is_bounded(tmp_path, text):
     ("text", "said"),
     [
         ("# " + "x" * MAX_BYTES, "larger than"),
-        ("a: [1", "not valid YAML"),
+        ("model:\n  a: [1", ":2` is not valid YAML: expected ',' or ']', but got '<stream end>'. Mend"),
         ("- 1", "no table of settings"),
         ("model: {extra: !!python/object/apply:os.getcwd []}", "not valid YAML"),
     ],

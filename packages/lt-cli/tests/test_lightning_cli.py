@@ -69,7 +69,8 @@ def test_a_link_from_a_default_and_one_from_what_was_built():
 
 
 def test_a_linked_argument_cannot_be_given(capsys):
-    assert "`data.batch_size`" in refused(capsys, "fit", "--model.batch_size", "3", kind=Linked).replace('"', "`")
+    told = refused(capsys, "fit", "--model.batch_size", "3", kind=Linked)
+    assert "`--model.batch_size` is set by `data.batch_size`. Give `--data.batch_size` instead." in told
 
 
 def test_callbacks_take_arguments_and_the_defaults_own_stay():
@@ -84,6 +85,11 @@ def test_callbacks_take_arguments_and_the_defaults_own_stay():
 def test_objects_among_the_defaults_reach_the_trainer():
     logger = object()
     assert cli("fit", trainer_defaults={"logger": logger}).trainer.flags["logger"] is logger
+
+
+def test_a_template_in_braces_is_text():
+    found = cli("fit", "--callbacks+=Stop", "--callbacks.monitor={epoch}")
+    assert found.trainer.callbacks[0].monitor == "{epoch}"
 
 
 def test_an_unknown_default_is_told_the_nearest(capsys):
@@ -198,6 +204,8 @@ def test_an_instance_is_made_of_its_description():
         (("fit", "--optimizer", "Adm"), "`--optimizer` knows no class `Adm`. Did you mean `Adam`?"),
         (("fit", "--optimizer", "Adam", "--optimizer.lr", "x"), "`--optimizer.lr` does not take 'x'."),
         (("fit", "--lr_scheduler=StepLR", "--lr_scheduler.step_size=1"), "has no optimizer to schedule."),
+        (("fit", "--logger=x", "--logger.y=1"), "`--logger` takes no class with arguments. Leave `--logger.y` out."),
+        (("fit", "--model", "no.yaml"), "`--model` takes a config file, got 'no.yaml'. Give single arguments as"),
         (("fit", "--gpus", "2"), "`--gpus` is an old spelling. Write `--accelerator gpu --devices 2`."),
     ],
 )  # fmt: skip
@@ -325,5 +333,5 @@ def test_a_file_cannot_import_what_the_script_does_not(capsys, tmp_path, monkeyp
     (tmp_path / "c.yaml").write_text("trainer: {callbacks: [{class_path: evil_callbacks.Evil}]}\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     message = refused(capsys, "fit", "--config", str(tmp_path / "c.yaml"))
-    assert "Add `--import evil_callbacks` if you trust it." in message
+    assert "add `--import evil_callbacks`, or in a script of your own `import evil_callbacks`." in message
     assert "evil_callbacks" not in sys.modules

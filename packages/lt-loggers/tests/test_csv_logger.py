@@ -266,3 +266,20 @@ def test_rows_that_can_never_be_written_are_counted(tmp_path):
         logger.finalize("success")
     assert str(told[1].message).startswith("1 rows could not be written")
     path.rmdir()
+
+
+def test_a_file_that_was_taken_away_begins_anew_with_its_header(tmp_path):
+    logger = CSVLogger(tmp_path, name="", version="")
+    logger.log_metrics({"loss": 1.0}, 0)
+    logger.experiment.flush()
+    (tmp_path / "metrics.csv").unlink()
+    logger.log_metrics({"loss": 2.0}, 1)
+    logger.finalize("success")
+    assert (tmp_path / "metrics.csv").read_text() == "loss,step\n2.0,1\n"
+
+
+def test_columns_are_in_the_order_of_counting(tmp_path):
+    logger = CSVLogger(tmp_path, name="", version="")
+    logger.log_metrics({"loss_10": 1.0, "loss_9": 2.0, "9": 3.0, "acc": 4.0}, 0)
+    logger.finalize("success")
+    assert (tmp_path / "metrics.csv").read_text().splitlines()[0] == "9,acc,loss_9,loss_10,step"

@@ -263,3 +263,8 @@ def test_learning_rates_are_drawn_unless_the_records_hold_them(tmp_path):
         logger.finalize("success")
     pages = [next((tmp_path / name).rglob("report.html")).read_text() for name in ("told", "own")]
     assert ["0.125" in page for page in pages] == [True, False]
+
+
+def test_a_metrics_name_must_be_a_string(tmp_path):
+    with pytest.raises(TypeError, match="name must be a string, got 3"):
+        HTMLLogger(tmp_path).log_metrics({3: 1.0})

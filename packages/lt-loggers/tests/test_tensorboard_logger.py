@@ -1,6 +1,8 @@
 import os
+import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -166,3 +168,28 @@ def test_texts_images_and_histograms_read_back(tmp_path):
     image = events.Images("image")[0]
     assert (image.step, image.height, image.width) == (3, 4, 5)
     assert events.Tensors("said/text_summary")[0].tensor_proto.string_val == [b"hello"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_folder_that_goes_away_costs_events_and_not_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("lt_loggers.tensorboard_logger.FLUSH_SECONDS", 0.0)
+    monkeypatch.setattr("lt_loggers.tensorboard_logger.RETRY_SECONDS", 0.0)
+    others = threading.enumerate()
+    logger = TensorBoardLogger(tmp_path / "logs", version=0)
+    logger.log_metrics({"loss": 1.0}, 0)
+    logger.save()
+    shutil.rmtree(tmp_path / "logs")
+    logger.log_metrics({"loss": 2.0}, 1)
+    with pytest.warns(UserWarning, match="Make room; the run goes on"):
+        logger.save()
+    for writing in {*threading.enumerate()}.difference(others):
+        writing.join()
+    logger.log_metrics({"loss": 3.0}, 2)
+    logger.finalize("success")
+    assert points(events_of(tmp_path / "logs/lightning_logs/version_0"), "loss") == [(2, 3.0)]
+
+
+def test_a_folder_that_cannot_be_made_is_said_at_once(tmp_path):
+    (tmp_path / "logs").write_text("a file")
+    with pytest.raises(FileExistsError):
+        TensorBoardLogger(tmp_path / "logs", name="", version="").log_metrics({"loss": 1.0}, 0)

@@ -53,7 +53,14 @@ def test_whole_ticks_are_distinct_whole_numbers_within_the_range(a, b):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0141, "0.0141"), (1.0, "1"), (1234567.0, "1,234,567"), (1.23456e-7, "1.235e-7"), (float("nan"), "nan")],
+    [
+        (0.0141, "0.0141"),
+        (1.0, "1"),
+        (1234567.0, "1,234,567"),
+        (1.23456e-7, "1.235e-7"),
+        (95470.4, "95,470"),
+        (float("nan"), "nan"),
+    ],
 )
 def test_numbers_have_four_digits(value, text):
     assert number_text(value) == text

@@ -64,3 +64,16 @@ def test_what_is_no_run_is_an_error_that_names_it(tmp_path):
     (tmp_path / "metrics.csv").write_text("a,b\n" + "x" * 200_000)
     with pytest.raises(ValueError, match="no table of metrics"):
         write_report(tmp_path)
+
+
+def test_charts_that_are_left_out_are_counted(tmp_path):
+    rows = [",".join(["step", *(f"m{i}" for i in range(45))]), *(",".join(["5"] * 46), ",".join(["6"] * 46))]
+    (tmp_path / "metrics.csv").write_text("\n".join(rows))
+    page = write_report(tmp_path).read_text()
+    assert page.count("<svg") == 40
+    assert "5 more charts would make the page too long." in page
+
+
+def test_words_in_a_table_of_somebody_elses_are_passed_over(tmp_path):
+    (tmp_path / "metrics.csv").write_text("step,val_acc,note\n5,0.5,warm\n\n9,0.75,,extra\n")
+    assert "best 0.75 at step 9" in write_report(tmp_path).read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -15,10 +16,23 @@ def members(hint: Any) -> tuple[Any, ...]:
     return () if hint is None else (hint,)
 
 
-def spelled(hint: Any) -> str:
-    """A type as it is written in code, without its module; the values of a `Literal`."""
+def choices(hint: Any) -> list[Any]:
+    """The values of a `Literal`, the names of an `Enum`; none for other types."""
     if get_origin(hint) is Literal:
-        return " or ".join(repr(value) for value in get_args(hint))
+        return list(get_args(hint))
+    return [member.name for member in hint] if inspect.isclass(hint) and issubclass(hint, Enum) else []
+
+
+def named_member(types: tuple[Any, ...], value: Any) -> Any:
+    """The name of the enum's member with this value, for an option that takes an enum; else the value itself."""
+    enums = (hint for hint in types if inspect.isclass(hint) and issubclass(hint, Enum))
+    return next((member.name for hint in enums for member in hint if member.value == value), value)
+
+
+def spelled(hint: Any) -> str:
+    """A type as it is written in code, without its module; what there is to choose from, if it says that."""
+    if chosen := choices(hint):
+        return " or ".join(repr(value) for value in chosen)
     if hint is NoneType:
         return "None"
     if get_origin(hint) is None and isinstance(hint, type):
@@ -31,7 +45,7 @@ def class_names(hints: tuple[Any, ...]) -> Iterator[str]:
     for hint in hints:
         if get_args(hint):
             yield from class_names(tuple(m for arg in get_args(hint) for m in members(arg)))
-        elif inspect.isclass(hint) and hint.__module__ != "builtins":
+        elif inspect.isclass(hint) and hint.__module__ not in ("builtins", "typing"):
             if not inspect.isabstract(hint):
                 yield hint.__name__
             yield from class_names(tuple(hint.__subclasses__()))

@@ -17,6 +17,8 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
+from lt_interfaces.whole_file import write_text
+
 from lt_cli.commands import COMMANDS, DONE
 from lt_cli.completion import SHELLS
 
@@ -102,9 +104,7 @@ def _kept(place: Path, circumstances: str) -> str | None:
 
 
 def _keep(place: Path, circumstances: str, text: str) -> None:
-    from lt_cli.whole_file import write
-
     files = {file: _state(file) for module in [*sys.modules.values()] if (file := getattr(module, "__file__", None))}
     with suppress(OSError):
         if place.is_absolute():  # it is not for a user without a home
-            write(json.dumps({"circumstances": circumstances, "files": files, "text": text}), place, 0o600)
+            write_text(place, json.dumps({"circumstances": circumstances, "files": files, "text": text}), 0o600)

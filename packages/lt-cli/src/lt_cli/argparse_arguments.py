@@ -55,6 +55,8 @@ def parse_argparser(cls: type, args: Namespace | ArgumentParser) -> Namespace:
 def env_arguments(cls: type, prefix: str | tuple[str, ...] = ("PL_TRAINER_", "LT_TRAINER_")) -> dict[str, Any]:
     """Arguments of the class found in the environment as `<prefix><NAME>`; a later prefix wins."""
     prefixes = (prefix,) if isinstance(prefix, str) else prefix
+    if not any(variable.startswith(prefixes) for variable in os.environ):
+        return {}
     names = [name for name, _, _ in get_init_arguments_and_types(cls)]
     variables = {name: [p + name.upper() for p in prefixes] for name in names}
     return {n: _literal(os.environ[v]) for n, candidates in variables.items() for v in candidates if v in os.environ}

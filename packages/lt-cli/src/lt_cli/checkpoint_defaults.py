@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from lt_interfaces import CheckpointError
 
+from lt_cli.annotation import named_member
 from lt_cli.class_reference import registered
+from lt_cli.parser import LightningArgumentParser
 
 
 def stored_arguments(args: Any) -> dict[str, Any]:
@@ -20,6 +23,17 @@ def stored_arguments(args: Any) -> dict[str, Any]:
     except (CheckpointError, OSError):
         return {}  # the trainer will say what is wrong with it
     return {name: value for name, value in stored.items() if is_plain(value)}
+
+
+def known_settings(parser: LightningArgumentParser, group: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Those of the values that are settings of the group, as the parser takes them: enums by name, tables in parts."""
+    keys = parser.keys()
+    for name, value in values.items():
+        key = f"{group}.{name}"
+        if isinstance(value, dict) and any(known.startswith(f"{key}.") for known in keys):
+            yield from known_settings(parser, key, value)
+        elif key in keys:
+            yield key, named_member(parser.types_of(key), value)
 
 
 def is_plain(value: Any) -> bool:

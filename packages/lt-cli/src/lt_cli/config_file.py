@@ -42,7 +42,9 @@ def read_config(
         where = f"{path}:{error.line}" if error.line else path
         raise UsageError(f"`{where}` {error.fact}. {error.remedy}") from None
     except yaml.YAMLError as error:
-        raise UsageError(f"`{path}` is not valid YAML: {' '.join(str(error).split())}. Mend the file.") from None
+        mark = getattr(error, "problem_mark", None)
+        where, problem = (f"{path}:{mark.line + 1}", error.problem) if mark else (path, " ".join(str(error).split()))
+        raise UsageError(f"`{where}` is not valid YAML: {problem}. Mend the file.") from None
     if node is None:
         return {}
     if not isinstance(values, dict):

@@ -11,10 +11,11 @@ from typing import Any
 from jsonargparse import Namespace
 from lt_interfaces import did_you_mean
 
-from lt_cli.checkpoint_defaults import is_plain, stored_arguments
+from lt_cli.checkpoint_defaults import is_plain, known_settings, stored_arguments
 from lt_cli.class_reference import registered_class
 from lt_cli.commands import COMMANDS, DONE, USAGE
 from lt_cli.failures import UsageError, complain
+from lt_cli.lazy_classes import import_named_in
 from lt_cli.overview import without_command
 from lt_cli.parser import ConfigFile, LightningArgumentParser
 from lt_cli.plugs import packages_offering
@@ -168,6 +169,7 @@ class LightningCLI:
         if isinstance(args, list):
             settings = parser.settings(parser.normalize(args))
         else:
+            import_named_in(str(args))
             settings = parser.parse_object(args if isinstance(args, Namespace) else dict(args))
             parser.check_required(settings)
         self.config = self._under_command(settings)
@@ -278,8 +280,7 @@ class LightningCLI:
     def _take_hparams(self, args: Any) -> None:
         """Let the hyperparameters in a checkpoint be the model's defaults; whatever is said explicitly wins."""
         if self.load_from_checkpoint_support:
-            stored = {f"model.{name}": value for name, value in stored_arguments(args).items()}
-            known = {key: stored[key] for key in stored.keys() & self.parser.keys()}
+            known = dict(known_settings(self.parser, "model", stored_arguments(args)))
             self.parser.set_defaults(known)
             self.parser.untyped_required -= known.keys()
 

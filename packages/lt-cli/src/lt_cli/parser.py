@@ -26,6 +26,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from lt_cli.config_file import line_of, read_config
 from lt_cli.failures import UsageError, complain
+from lt_cli.lazy_classes import import_named_in
 from lt_cli.links import circle, refusal
 from lt_cli.plain_yaml import dump, load
 from lt_cli.plugs import with_import_paths
@@ -34,7 +35,15 @@ from lt_cli.spelling import Spelling, option_types
 
 PLAIN = (bool, int, float, str, bytes, complex, NoneType)
 MODE = "lt_yaml"
-set_loader(MODE, load, (YAMLError,))
+
+
+def load_value(text: str) -> Any:
+    """The value of a text; `{epoch}` is text too, the template of a name, and no table without values."""
+    value = load(text)
+    return text if isinstance(value, dict) and value and ":" not in text else value
+
+
+set_loader(MODE, load_value, (YAMLError,))
 set_dumper(MODE, dump)
 
 
@@ -53,7 +62,9 @@ class ConfigFile(ActionConfigFile):
         else:
             config = read_config(values, keys, parser.references, parser.command, version)
             parser.config_files.append((values, ""))
-        self.apply_config(parser, namespace, self.dest, dump(with_import_paths(config)))
+        text = dump(with_import_paths(config))
+        import_named_in(text)
+        self.apply_config(parser, namespace, self.dest, text)
 
 
 class LightningArgumentParser(ArgumentParser):
@@ -200,6 +211,10 @@ class LightningArgumentParser(ArgumentParser):
         skipped = (argparse._HelpAction, ActionConfigFile)
         found = {a.dest for a in self._actions if a.dest != argparse.SUPPRESS and not isinstance(a, skipped)}
         return {key for key in found if not key.endswith(".help")}
+
+    def types_of(self, key: str) -> tuple[Any, ...]:
+        """The types that a setting takes."""
+        return option_types(self._action(key))
 
     def normalize(self, args: Iterable[Any]) -> list[str]:
         """The arguments as this parser spells them."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from argparse import Action
 from collections.abc import Callable
-from typing import Literal, NamedTuple, get_args, get_origin
+from itertools import chain
+from typing import NamedTuple
 
 from lt_interfaces import did_you_mean, nearest
 
-from lt_cli.annotation import class_names, members, spelled
+from lt_cli.annotation import choices, spelled
+from lt_cli.argparse_arguments import get_init_arguments_and_types
+from lt_cli.lazy_classes import all_class_names
+from lt_cli.spelling import option_types
 from lt_cli.trust import imported
 
 CLASS_TROUBLE = re.compile(
@@ -29,6 +32,8 @@ class Complaint(NamedTuple):
 def reworded(message: str, prog: str, find: Callable[[str], Action | None]) -> Complaint:
     """The complaint as a person would say it; `find` gives the option behind a dotted key."""
     help_ = f"`{prog} --help` says what it takes."
+    if linked := re.search(r'Linked "(.*?)" must be given via "(.*?)"', message):
+        return Complaint(None, f"`--{linked[1]}` is set by `{linked[2]}`", f"Give `--{linked[2]}` instead.")
     if missing := re.search(r"Interpolation key '([^']+)' not found", message):
         return Complaint(None, f"`${{{missing[1]}}}` in a config file names no setting", "Name one of the same file.")
     if wrong := re.search(r'Parser key "([^"]+)".*(?:Given|Got) value: (.*)', message, re.DOTALL):
@@ -50,21 +55,21 @@ def _denied(key: str | None, path: str) -> Complaint:
     return Complaint(
         key,
         f"`{path}` is not imported: it is in none of the packages that the command line names",
-        f"Add `--import {package}` if you trust it.",
+        f"If you trust it, add `--import {package}`, or in a script of your own `import {package}`.",
     )
 
 
 def _wrong_value(message: str, key: str, value: str, action: Action | None, help_: str) -> Complaint:
     option = action.option_strings[0] if action and action.option_strings else f"--{key}"
-    types = members(getattr(action, "_typehint", getattr(action, "type", None)))
+    types = option_types(action)
     nested = re.fullmatch(r"NestedArg\(key='(.*)', val='(.*)'\)", value)
     for trouble in CLASS_TROUBLE.finditer(message):
         if complaint := _wrong_argument(key, option, **trouble.groupdict(), value=nested and nested[2]):
             return complaint
     if denied := re.search(r"Importing '([^']+)' is not allowed", message):
         return _denied(key, denied[1])
-    names = sorted(set(class_names(types)))
     if unknown := re.search(r"Expected a dot import path string: (\S+)", message):
+        names = all_class_names(types)
         if unknown[1] in names:
             return Complaint(key, f"`{unknown[1]}` is not at the top of its module", "Move it there to be named.")
         return Complaint(key, f"`{option}` knows no class `{unknown[1]}`", did_you_mean(unknown[1], names))
@@ -73,8 +78,7 @@ def _wrong_value(message: str, key: str, value: str, action: Action | None, help
             key, f"`{option}.{nested[1]}` belongs to no class", f"Name the class first, with `{option} CLASS`."
         )
     kinds = " or ".join(dict.fromkeys(spelled(t) for t in types)) or "another type"
-    literals = [str(word) for t in types if get_origin(t) is Literal for word in get_args(t)]
-    if meant := nearest(value, literals):
+    if meant := nearest(value, map(str, chain.from_iterable(map(choices, types)))):
         help_ = f"Did you mean `{meant}`?"
     return Complaint(key, f"`{option}` takes {kinds}, got {value!r}", help_)
 
@@ -87,7 +91,7 @@ def _wrong_argument(
     if refused := re.match(r"(?:Option|Key) '([^']+)' is not (?:accepted|expected)", detail):
         argument = refused[1].removeprefix("init_args.")
         cls = imported(path)
-        known = [] if cls is None else list(inspect.signature(cls).parameters)
+        known = [] if cls is None else [name for name, _, _ in get_init_arguments_and_types(cls)]
         if cls is not None and not known:
             return None  # the base class, which nobody named
         remedy = did_you_mean(argument, known) if known else f"`{option}.help {name}` lists those it has."

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from lt_interfaces import Callback
+from lt_interfaces.whole_file import write_text
 
 from lt_cli.plain_yaml import load
-from lt_cli.whole_file import write
 
 
 class SaveConfigCallback(Callback):
@@ -43,7 +43,7 @@ class SaveConfigCallback(Callback):
         if not trainer.is_global_zero:
             return
         if self.save_to_log_dir and folder is not None:
-            write(self.text, self._place(Path(folder)))
+            write_text(self._place(Path(folder)), self.text)
         self.save_config(trainer, pl_module, stage)
 
     def save_config(self, trainer: Any, pl_module: Any, stage: str) -> None:

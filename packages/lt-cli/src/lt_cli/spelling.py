@@ -6,12 +6,14 @@ import argparse
 import os
 import re
 from itertools import zip_longest
+from types import NoneType
 from typing import Any
 
 from lt_interfaces import did_you_mean
 
 from lt_cli.annotation import class_names, members
 from lt_cli.failures import UsageError
+from lt_cli.lazy_classes import all_class_names, import_named_in
 from lt_cli.old_options import instead_of
 from lt_cli.option_names import nearest_key
 from lt_cli.plugs import import_path
@@ -31,6 +33,7 @@ class Spelling:
 
     def normalized(self, args: list[str]) -> list[str]:
         """The arguments with option names as the parser has them, a bare flag of a bool made `=true`."""
+        import_named_in(" ".join(args))
         given = self._with_group_files(args)
         result: list[str] = []
         kind = ""
@@ -64,12 +67,16 @@ class Spelling:
                 if os.path.isfile(value):
                     self.parser.group_files[argument] = (name[2:], value)
                     argument = f"--config={argument}"
+                elif not value.startswith("{"):
+                    raise UsageError(
+                        f"`{name}` takes a config file, got {value!r}. Give single arguments as `{name}.NAME VALUE`."
+                    )
             result.append(argument)
         return result
 
     def _check_class_name(self, option: str, name: str) -> None:
-        known = sorted(set(class_names(option_types(self.options.get(option)))))
-        if name.isidentifier() and known and name not in known:
+        types = option_types(self.options.get(option))
+        if name.isidentifier() and name not in class_names(types) and (known := all_class_names(types)):
             raise UsageError(f"`{option.rstrip('+')}` knows no class `{name}`. {did_you_mean(name, known)}")
 
     def _known_option(self, option: str, value: str) -> str:
@@ -80,7 +87,11 @@ class Spelling:
         for candidate in candidates:
             parts = candidate.split(".")
             prefixes = {".".join(parts[: n + 1]) for n in range(len(parts))} - groups
-            if candidate in self.options or not prefixes.isdisjoint(self.options):
+            if candidate in self.options:
+                return candidate
+            if owner := next(iter(prefixes & self.options.keys()), None):
+                if {*option_types(self.options[owner])} <= {Any, NoneType}:
+                    raise UsageError(f"`{owner}` takes no class with arguments. Leave `{option}` out.")
                 return candidate
         if instead := instead_of(name, value):
             raise UsageError(f"`{option}` is an old spelling. {instead}")

@@ -11,8 +11,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 from lt_interfaces.masking import MASK, is_secret, without_url_user
-
-from lt_loggers.atomic_file import replacing
+from lt_interfaces.whole_file import replacing
 
 MAX_BYTES = 1_000_000
 

@@ -48,8 +48,8 @@ class HTMLLogger(Logger):
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Take one record. Values are read now, so they may change after."""
         live = self._experiment or self.experiment
-        self._has_rates = self._has_rates or any(name.startswith("lr-") for name in metrics)
         row = flat_numbers(metrics, self._names)
+        self._has_rates = self._has_rates or any(name.startswith("lr-") for name in metrics)
         if step is None:
             step = metrics.get("step")
         live.add(row, None if step is None else int(step))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from lt_interfaces import rank_zero_only
+from lt_interfaces.whole_file import write_text
 
-from lt_loggers.atomic_file import replacing
 from lt_loggers.run_directory import RunDirectory, StrPath
 
 LAST = "last"
@@ -25,10 +24,7 @@ def last_run(save_dir: StrPath, name: str, service: str) -> str | None:
 
 def remember_run(directory: RunDirectory, service: str, run_id: str) -> None:
     """Make this the run that `last_run` tells."""
-    path = _path(directory, service)
-    os.makedirs(path.parent, exist_ok=True)
-    with replacing(path) as file:
-        file.write(f"{run_id}\n")
+    write_text(_path(directory, service), f"{run_id}\n")
 
 
 def _path(directory: RunDirectory, service: str) -> Path:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lt_interfaces import rank_zero_warn
+from lt_interfaces.whole_file import replacing
 
-from lt_loggers.atomic_file import replacing
 from lt_loggers.report.environment import accelerator, environment
 from lt_loggers.report.run import MAX_CHECKPOINTS, Run, read_run
 from lt_loggers.report.run_report import run_report

@@ -4,8 +4,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 
-from lt_interfaces.masking import MASK as MASK
-from lt_interfaces.masking import is_secret, without_url_user
+from lt_interfaces.masking import MASK, is_secret, without_url_user
 
 # A word that ends like one of these: `api_key`, `apiKey`, `authToken`, but not `tokenizer`, `author` or `keyboard`.
 _WORD = r"(?i:(?:key|token|secret|password|passwd|passphrase|credential|auth|authorization)s?)(?![a-z])"

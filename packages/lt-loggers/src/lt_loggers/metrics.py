@@ -64,3 +64,8 @@ def column_name(name: str) -> str:
 def folder_name(name: str) -> str:
     """A name that can end a folder's name and not lead elsewhere."""
     return re.sub(r"[/\\]", "_", printable(name))
+
+
+def in_counting_order(name: str) -> list[str | int]:
+    """What to sort names by so that `loss_10` comes after `loss_9`."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]

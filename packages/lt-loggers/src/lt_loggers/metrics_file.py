@@ -10,8 +10,9 @@ from time import monotonic
 from typing import Any
 
 from lt_interfaces import rank_zero_warn
+from lt_interfaces.whole_file import replacing
 
-from lt_loggers.atomic_file import replacing
+from lt_loggers.metrics import in_counting_order
 
 FLUSH_SECONDS = 1.0
 
@@ -70,7 +71,10 @@ class MetricsFile:
     def _write(self) -> None:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        new = sorted({column for row in self._rows for column in row}.difference(self._columns))
+        if self._columns and not self.path.exists():  # somebody took it away
+            self._columns = []
+        found = {column for row in self._rows for column in row}
+        new = sorted(found.difference(self._columns), key=in_counting_order)
         if new and self._columns:
             self._widen(new)
         elif new:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Mapping
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from time import monotonic
 from typing import Any
 
@@ -18,6 +18,7 @@ from lt_loggers.run_directory import RunDirectory, StrPath
 
 WRITER_ARGUMENTS = ("comment", "filename_suffix", "flush_secs", "max_queue", "purge_step")
 FLUSH_SECONDS = 1.0
+RETRY_SECONDS = 60.0
 MAX_QUEUE = 1000  # with the writer's own 10, training waits for its thread: 250 us a record instead of 14
 
 
@@ -57,6 +58,7 @@ class TensorBoardLogger(Logger):
         self._kwargs = {"max_queue": MAX_QUEUE, **kwargs}
         self._last_step = -1
         self._flushed = 0.0
+        self._closed_until = 0.0
 
     @property
     def sub_dir(self) -> str | None:
@@ -79,6 +81,11 @@ class TensorBoardLogger(Logger):
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Add one point per metric, all at `step`; a nested mapping becomes curves in one chart."""
+        if monotonic() >= self._closed_until:
+            with self._going_on():
+                self._add(metrics, step)
+
+    def _add(self, metrics: Mapping[str, Any], step: int | None) -> None:
         writer = self.experiment
         if step is None:
             step = metrics.get("step", self._last_step + 1)
@@ -135,14 +142,29 @@ class TensorBoardLogger(Logger):
     def save(self) -> None:
         """Hand buffered events to the file, at most once per second."""
         if self._experiment is not None and monotonic() - self._flushed >= FLUSH_SECONDS:
-            self._experiment.flush()
             self._flushed = monotonic()
+            with self._going_on():
+                self._experiment.flush()
 
     def finalize(self, status: str) -> None:
         """Write everything and close the event files."""
         if self._experiment is not None:
-            self._experiment.close()
+            with self._going_on():
+                self._experiment.close()
             self._experiment = None
+
+    @contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """Let a disk that is full or gone cost the events of that time and not the run; say so once."""
+        try:
+            yield
+        except OSError as error:
+            if not self._closed_until:
+                if self._experiment is None:  # it could not even begin
+                    raise
+                told = f"Events could not be written to {self.log_dir!r}: {error}. Make room; the run goes on."
+                rank_zero_warn(told, stacklevel=6)
+            self._experiment, self._closed_until = None, monotonic() + RETRY_SECONDS  # the writer's thread has ended
 
 
 def _add_graph(writer: Any, model: Any, inputs: Any) -> None:

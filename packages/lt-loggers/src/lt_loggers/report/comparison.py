@@ -46,6 +46,7 @@ def _charts(runs: Sequence[Run], labels: Sequence[str]) -> str:
         axis.first = 0
     columns = columns_for(sum(len(run.curves) for run in runs))
     figures: list[tuple[Section, str]] = []
+    left_out = 0
     for name in _metrics(runs):
         lines = []
         for number, (run, label) in enumerate(zip(runs, labels, strict=True)):
@@ -54,10 +55,12 @@ def _charts(runs: Sequence[Run], labels: Sequence[str]) -> str:
                 best = run.best(name, curve) if place(name).stage == "validation" else None
                 drawn = drawn_columns(curve, place(name), columns)
                 lines.append(Line(label=label, curve=curve, color=number, best=best, columns=drawn))
-        if any(len(line.columns) > 1 for line in lines) and len(figures) < MAX_CHARTS:
+        if len(figures) == MAX_CHARTS:
+            left_out += 1
+        elif any(len(line.columns) > 1 for line in lines):
             chart = figure(name, lines, axis, len(figures), has_legend=len(runs) <= LEGEND_UP_TO, tells_best=False)
             figures.append((place(name).section, chart))
-    return grid(figures)
+    return grid(figures, left_out)
 
 
 def _overview(runs: Sequence[Run], labels: Sequence[str]) -> str:
@@ -98,4 +101,4 @@ def _hparams(runs: Sequence[Run], labels: Sequence[str]) -> str:
         rows[name] = (differs, [f'<td class="differs">{cell}</td>' for cell in cells] if differs else cells)
     header = ["", *(_key(number, label) for number, label in enumerate(labels))]
     shown = [cells for _, cells in sorted(rows.values(), key=lambda row: not row[0])]
-    return f"<h2>Hyperparameters</h2>{card('', table(header, shown[:MAX_ROWS]))}"
+    return f"<h2>Hyperparameters</h2>{card('', table(header, shown[:MAX_ROWS], 'settings'))}"

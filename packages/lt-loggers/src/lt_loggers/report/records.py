@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from lt_loggers.report.curve import Curve
@@ -43,12 +42,11 @@ class Records:
     def read(self, file: Path) -> None:
         """Take the rows of a `metrics.csv`; a run that goes on replaces what it does again."""
         with open(file, encoding="utf-8", errors="surrogateescape", newline="") as lines:
-            for count, cells in enumerate(csv.DictReader(lines)):
-                row: dict[str, float] = {}
-                for name, cell in cells.items():
-                    if cell and name is not None:
-                        with suppress(ValueError, TypeError):
-                            row[name] = float(cell)
+            table = filter(None, csv.reader(lines))
+            names = next(table, [])
+            for count, cells in enumerate(table):
+                found = ((name, _number(cell)) for name, cell in zip(names, cells, strict=False) if cell)
+                row = {name: value for name, value in found if value is not None}
                 step = row.get("step", count)
                 if abs(step) < 2**53:
                     self.add(row, int(step))
@@ -72,3 +70,11 @@ class Records:
             if len(self.epoch_ends) >= MAX_EPOCHS:
                 self.epoch_ends = dict(list(self.epoch_ends.items())[1::2])
         self.epoch_ends[self.epoch] = max(step, self.epoch_ends.get(self.epoch, step))
+
+
+def _number(cell: str) -> float | None:
+    """What a cell holds; None for somebody else's words."""
+    try:
+        return float(cell)
+    except ValueError:
+        return None

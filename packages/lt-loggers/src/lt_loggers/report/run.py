@@ -41,8 +41,8 @@ class Run:
 
     @property
     def title(self) -> str:
-        """Name and version."""
-        return " / ".join(filter(None, (self.name, self.version)))
+        """Name and version; once where they are the same."""
+        return " / ".join(dict.fromkeys(filter(None, (self.name, self.version))))
 
     @property
     def curves(self) -> dict[str, Curve]:

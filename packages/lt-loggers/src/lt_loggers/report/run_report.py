@@ -41,12 +41,13 @@ def drawn_columns(curve: Curve, where: Place, at_most: int) -> list[Column]:
     return curve.columns(min(at_most, max(48, curve.count // 4)) if is_noisy else at_most)
 
 
-def grid(figures: Sequence[tuple[Section, str]]) -> str:
+def grid(figures: Sequence[tuple[Section, str]], left_out: int = 0) -> str:
     """All charts side by side; those of the device and mere counts are folded away."""
     shown = "".join(drawn for section, drawn in figures if section is not Section.DEVICE)
     folded = "".join(drawn for section, drawn in figures if section is Section.DEVICE)
     device = f'<details><summary><h2>{Section.DEVICE}</h2></summary><div class="charts">{folded}</div></details>'
-    return f'<h2>Curves</h2><div class="charts">{shown}</div>{device if folded else ""}' if figures else ""
+    rest = f"<p><small>{_counted(left_out, 'more chart')} would make the page too long.</small></p>" if left_out else ""
+    return f'<h2>Curves</h2><div class="charts">{shown}</div>{rest}{device if folded else ""}' if figures else ""
 
 
 def _head(run: Run) -> str:
@@ -54,8 +55,8 @@ def _head(run: Run) -> str:
     epochs = max(records.epochs(), default=0)
     facts = [
         duration(run.seconds) if run.started else "",
-        f"{records.top_step:,} steps" if records.curves else "",
-        f"{epochs:,} epochs" if epochs else "",
+        _counted(records.top_step, "step") if records.curves else "",
+        _counted(epochs, "epoch"),
         f"started {moment(run.started)}" if run.started else "",
         f"updated {moment(run.updated)}" if run.updated and run.status == "running" else "",
         _counted(sum(run.warnings.values()), "warning"),
@@ -100,13 +101,16 @@ def _charts(run: Run) -> str:
         axis.first = 0
     columns = columns_for(len(run.curves))
     figures: list[tuple[Section, str]] = []
+    left_out = 0
     for (section, chart), members in _by_chart(run).items():
         lines = _lines(run, members, columns)
         for start in range(0, len(lines), MAX_LINES):
             part = lines[start : start + MAX_LINES]
-            if any(len(line.columns) > 1 for line in part) and len(figures) < MAX_CHARTS:
+            if len(figures) == MAX_CHARTS:
+                left_out += 1
+            elif any(len(line.columns) > 1 for line in part):
                 figures.append((section, figure(chart, part, axis, len(figures))))
-    return grid(figures)
+    return grid(figures, left_out)
 
 
 def _lines(run: Run, members: Sequence[tuple[str, Place]], columns: int) -> list[Line]:

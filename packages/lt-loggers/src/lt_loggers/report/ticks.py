@@ -58,9 +58,9 @@ def log_texts(ticks: Sequence[float]) -> list[str]:
 
 
 def number_text(value: float) -> str:
-    """Four significant digits; whole numbers in full."""
-    if abs(value) < 1e9 and value == int(value):
-        return f"{int(value):,}"
+    """Four significant digits; whole and large numbers in full."""
+    if abs(value) < 1e9 and (abs(value) >= 1e3 or value == int(value)):
+        return f"{round(value):,}"
     return _short_power(f"{value:.4g}")
 
 

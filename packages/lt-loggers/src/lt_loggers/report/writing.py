@@ -4,7 +4,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from lt_loggers.atomic_file import replacing
+from lt_interfaces.whole_file import write_text
+
 from lt_loggers.report.comparison import comparison
 from lt_loggers.report.run import Run, read_run
 from lt_loggers.report.run_report import run_report
@@ -23,8 +24,7 @@ def write_report(*runs: StrPath, file: StrPath | None = None) -> Path:
     page = compare(runs) if len(runs) > 1 else run_report(_run(runs[0]))
     default = Path(runs[0], "report.html") if len(runs) == 1 else Path("comparison.html")
     target = Path(file) if file is not None else default
-    with replacing(target) as out:
-        out.write(page)
+    write_text(target, page)
     return target
 
 
