@@ -96,6 +96,36 @@ def _module_name(path: Path, package: Package) -> str:
 
 
 @each_package
+def test_the_two_lists_of_lazy_names_agree(package: Package):
+    for path in package.modules():
+        if "= lazy_names(" in path.read_text():
+            for_types, at_run_time = _lazy_names(path, _module_name(path, package))
+            assert sorted(for_types) == sorted(at_run_time), path
+
+
+@each_package
+def test_no_file_has_the_name_of_a_lazy_name_in_another_file(package: Package):
+    for path in package.source.rglob("__init__.py"):
+        if "= lazy_names(" in path.read_text():
+            files = {f"{_module_name(path, package)}.{file.stem}" for file in path.parent.iterdir()}
+            names = {f"{_module_name(path, package)}.{n.rpartition('.')[2]}": n for n in _lazy_names(path, "")[0]}
+            hidden = [name for name in files & set(names) if names[name] != name]
+            assert not hidden, "importing the file would put it in the place of the name"
+
+
+def _lazy_names(path: Path, module: str) -> tuple[list[str], list[str]]:
+    """Dotted names: those that type checkers are told, and those of the table beside them."""
+    [block] = [n for n in ast.parse(path.read_text()).body if isinstance(n, ast.If)]
+    told = [f"{i.module}.{alias.name}" for i in block.body for alias in i.names]
+    [call] = [n for n in ast.walk(block) if isinstance(n, ast.Call) and ast.unparse(n.func) == "lazy_names"]
+    if told[0].endswith(".*"):  # all names of another package, which has the two lists itself
+        return told, [f"{home.value}.*" for home in call.args[1].keys]
+    table = ast.literal_eval(call.args[1])
+    homes = {home: (module + home).rstrip(".") if home[0] == "." else home for home in table}
+    return told, [f"{homes[home]}.{name}" for home, names in table.items() for name in names.split()]
+
+
+@each_package
 def test_all_packages_have_one_version(package: Package):
     version = PACKAGES[0].project["version"]
     assert package.project["version"] == version

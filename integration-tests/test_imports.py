@@ -68,3 +68,67 @@ for name in getattr(package, "__all__", []):
 """
     )
     run(code)
+
+
+def loaded_by(code: str) -> list[str]:
+    """The modules that a program loads beyond those of torch, its optimizers and its loaders."""
+    first = "import sys, torch._dynamo, torch.utils.data; before = set(sys.modules)\n"
+    return run(f"{first}{code}\nprint(*(set(sys.modules) - before))").split()
+
+
+def test_naming_the_trainer_loads_little():
+    assert len(loaded_by("import lt; lt.Trainer")) <= 85
+
+
+def test_fabric_loads_little():
+    assert len(loaded_by("from lt_accel import Fabric; Fabric()")) <= 65
+
+
+BARE_FIT = """
+import lt, logging, torch
+from torch import nn
+
+logging.getLogger("lt").addHandler(logging.NullHandler())
+
+class Tiny(lt.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+
+    def training_step(self, batch, batch_idx):
+        return self.layer(batch).sum()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+trainer = lt.Trainer(max_steps=1, accelerator="cpu", barebones=True)
+trainer.fit(Tiny(), torch.utils.data.DataLoader(torch.ones(2, 2)))
+"""
+
+
+def test_a_fit_without_extras_loads_no_extras():
+    loaded = loaded_by(BARE_FIT)
+    assert len(loaded) <= 135
+    assert not {"yaml", "html", "cProfile", "torch.utils.flop_counter", "torch.nn.utils.prune"} & set(loaded)
+    assert not [name for name in loaded if name.startswith(("torch.distributed.algorithms", "lt_loggers."))]
+
+
+LATE = """
+import os, sys, tempfile
+os.chdir(tempfile.mkdtemp())
+loaded = set()
+
+class Watch(lt.Callback):
+    def on_train_batch_end(self, *args):
+        loaded.update(sys.modules)
+
+trainer = lt.Trainer(max_epochs=1, accelerator="cpu", callbacks=Watch())
+trainer.fit(Tiny(), torch.utils.data.DataLoader(torch.ones(1, 2)))
+print("late:", [name for name in set(sys.modules) - loaded if name.startswith("lt")])
+"""
+
+
+def test_what_a_run_needs_is_there_after_its_first_step():
+    """A package that is upgraded while a run goes on is not mixed with what the run has loaded of it."""
+    definitions = BARE_FIT.partition("trainer = ")[0]
+    assert "late: []" in run("import warnings; warnings.simplefilter('ignore')\n" + definitions + LATE)

@@ -1,5 +1,6 @@
 """Names in place of objects: lt's own table first, then what other packages registered."""
 
+import builtins
 import os
 import subprocess
 import sys
@@ -73,15 +74,15 @@ def test_another_package_plugs_in_by_its_entry_points_and_only_where_it_is_named
 
 def test_an_object_is_itself():
     thing = object()
-    assert resolve("callbacks", thing, {}) is thing
+    assert resolve("callbacks", thing, None, {}) is thing
 
 
 def test_a_name_of_the_table_is_made_with_the_arguments():
-    assert resolve("loggers", "plain", {"plain": dict}, save_dir="here") == {"save_dir": "here"}
+    assert resolve("loggers", "plain", builtins, {"plain": "dict"}, save_dir="here") == {"save_dir": "here"}
 
 
 def test_an_unknown_name_is_told_the_nearest_and_how_others_are_added():
     with pytest.raises(
         ValueError, match=r"nothing called 'csvv' among the loggers\. Did you mean `csv`\? .*`lt\.loggers`"
     ):
-        resolve("loggers", "csvv", {"csv": dict})
+        resolve("loggers", "csvv", builtins, {"csv": "dict"})

@@ -102,7 +102,7 @@ class Engine(Protocol):
         """The object of rank `src`, on all ranks."""
 
     def all_reduce(self, data: Any, reduce_op: str = "mean") -> Any:
-        """Reduced over the ranks: "mean", "sum", "min" or "max"; the data itself with one rank."""
+        """Reduced over the ranks: "mean", "sum", "min" or "max"."""
 
     def all_gather(self, data: Any, group: Any = None, sync_grads: bool = False) -> Any:
         """All ranks' tensors with a new first dimension of world size; the data itself with one rank."""

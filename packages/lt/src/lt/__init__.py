@@ -1,9 +1,8 @@
 """Train PyTorch models without writing the loop. Names resolve on first use; importing this opens and loads nothing."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lt_interfaces import did_you_mean
+from lt_interfaces.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from lt_accel import Fabric as Fabric
@@ -25,53 +24,18 @@ if TYPE_CHECKING:
     from lt import utilities as utilities
     from lt.datamodule import LightningDataModule as LightningDataModule
     from lt.trainer import Trainer as Trainer
+else:
+    __all__, __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "lt_accel": "Fabric seed_everything",
+            "lt_interfaces": "Callback",
+            "lt_loops": "Resume",
+            "lt_module": "LightningModule",
+            ".": "accelerators callbacks cli demo loggers plugins profilers strategies testing tuner utilities",
+            ".datamodule": "LightningDataModule",
+            ".trainer": "Trainer",
+        },
+    )
 
 __version__ = "0.1.0"
-
-_HOMES = {
-    "Callback": "lt_interfaces",
-    "Fabric": "lt_accel",
-    "LightningDataModule": "lt.datamodule",
-    "LightningModule": "lt_module",
-    "Resume": "lt_loops",
-    "Trainer": "lt.trainer",
-    "seed_everything": "lt_accel",
-}
-_SUBMODULES = (
-    "accelerators", "callbacks", "cli", "demo", "loggers", "plugins", "profilers", "strategies", "testing", "tuner",
-    "utilities",
-)  # fmt: skip
-
-__all__ = [
-    "Callback",
-    "Fabric",
-    "LightningDataModule",
-    "LightningModule",
-    "Resume",
-    "Trainer",
-    "accelerators",
-    "callbacks",
-    "cli",
-    "demo",
-    "loggers",
-    "plugins",
-    "profilers",
-    "seed_everything",
-    "strategies",
-    "testing",
-    "tuner",
-    "utilities",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _SUBMODULES:
-        return import_module(f"lt.{name}")
-    if name in _HOMES:
-        value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-        return value
-    raise AttributeError(f"module 'lt' has no attribute {name!r}. {did_you_mean(name, __all__)}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)

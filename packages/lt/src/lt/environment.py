@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from lt_cli import env_arguments
+import lt_cli
 
 
 def with_environment_defaults(init: Callable[..., None]) -> Callable[..., None]:
@@ -19,7 +19,7 @@ def with_environment_defaults(init: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(init)
     def wrapper(self: Any, **kwargs: Any) -> None:
-        init(self, **{**env_arguments(type(self)), **kwargs})
+        init(self, **{**lt_cli.env_arguments(type(self)), **kwargs})
 
     wrapper.__signature__ = signature.replace(parameters=named)  # type: ignore[attr-defined]
     return wrapper

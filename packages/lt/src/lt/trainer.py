@@ -1,20 +1,21 @@
 """The trainer with flags: each becomes an object, then `lt_loops.Trainer` does the work."""
 
+from __future__ import annotations
+
 import inspect
 import time
-from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
+import lt_accel
 import lt_callbacks
+import lt_checkpoint
+import lt_data
 import lt_loggers
 import lt_loops
 import torch
-from lt_accel import Fabric, TorchSyncBatchNorm, seed_everything
-from lt_callbacks import ModelCheckpoint, ModelSummary, ProgressBar, Timer, default_progress_bar
-from lt_data import CombinedLoader
 from lt_interfaces import Callback, MisconfigurationException
-from lt_loops.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
+from lt_loops import profilers
 
 from lt.argparse_arguments import ArgparseArguments
 from lt.environment import with_environment_defaults
@@ -22,20 +23,16 @@ from lt.messages import let_messages_be_seen, summary
 from lt.old_flags import translate
 from lt.plugs import resolve
 
-CALLBACKS = {name: getattr(lt_callbacks, name) for name in lt_callbacks.__all__}
-LOGGERS: dict[str, Callable[..., Any]] = {
-    "comet": lt_loggers.CometLogger,
-    "csv": lt_loggers.CSVLogger,
-    "html": lt_loggers.HTMLLogger,
-    "mlflow": lt_loggers.MLFlowLogger,
-    "tensorboard": lt_loggers.TensorBoardLogger,
-    "wandb": lt_loggers.WandbLogger,
+CALLBACKS = {name: name for name in dir(lt_callbacks)}
+LOGGERS = {
+    "comet": "CometLogger",
+    "csv": "CSVLogger",
+    "html": "HTMLLogger",
+    "mlflow": "MLFlowLogger",
+    "tensorboard": "TensorBoardLogger",
+    "wandb": "WandbLogger",
 }
-PROFILERS: dict[str, Callable[..., Any]] = {
-    "advanced": AdvancedProfiler,
-    "pytorch": PyTorchProfiler,
-    "simple": SimpleProfiler,
-}
+PROFILERS = {"advanced": "AdvancedProfiler", "pytorch": "PyTorchProfiler", "simple": "SimpleProfiler"}
 
 
 class Trainer(ArgparseArguments, lt_loops.Trainer):
@@ -84,14 +81,14 @@ class Trainer(ArgparseArguments, lt_loops.Trainer):
         enable_autolog_hparams: False logs no hyperparameters.
     """
 
-    seed_everything = staticmethod(seed_everything)
+    seed_everything = staticmethod(lt_accel.seed_everything)
 
     @with_environment_defaults
     def __init__(
         self,
         *,
-        accelerator: Any = "auto",
-        strategy: Any = "auto",
+        accelerator: str | lt_accel.Accelerator | Any = "auto",
+        strategy: str | lt_accel.Strategy | Any = "auto",
         devices: Any = "auto",
         num_nodes: int = 1,
         precision: Any = None,
@@ -122,10 +119,14 @@ class Trainer(ArgparseArguments, lt_loops.Trainer):
         benchmark: bool | None = None,
         inference_mode: bool = True,
         use_distributed_sampler: bool = True,
-        profiler: Any = None,
+        profiler: str | profilers.Profiler | Any = None,
         detect_anomaly: bool = False,
         barebones: bool = False,
-        plugins: Any = None,
+        plugins: lt_accel.Precision
+        | lt_accel.ClusterEnvironment
+        | lt_checkpoint.CheckpointIO
+        | list[lt_accel.Precision | lt_accel.ClusterEnvironment | lt_checkpoint.CheckpointIO | Any]
+        | Any = None,
         sync_batchnorm: bool = False,
         reload_dataloaders_every_n_epochs: int = 0,
         default_root_dir: Any = None,
@@ -153,18 +154,18 @@ class Trainer(ArgparseArguments, lt_loops.Trainer):
         let_messages_be_seen()
         self.barebones, self.num_nodes = barebones, num_nodes
         layer_sync, plugins = _layer_sync(sync_batchnorm, _as_list(plugins))
-        self.fabric = Fabric(
+        self.fabric = lt_accel.Fabric(
             accelerator=accelerator, strategy=strategy, devices=devices, num_nodes=num_nodes, precision=precision,
             plugins=plugins,
         )  # fmt: skip
-        callbacks = [resolve("callbacks", cb, CALLBACKS) for cb in _as_list(callbacks)]
+        callbacks = [resolve("callbacks", cb, lt_callbacks, CALLBACKS) for cb in _as_list(callbacks)]
         callbacks += _default_callbacks(
             callbacks, max_time, enable_checkpointing, enable_progress_bar, enable_model_summary
         )
         super().__init__(
             engine=self.fabric, callbacks=callbacks, loggers=_loggers(logger, default_root_dir, bool(fast_dev_run)),
             combine=_combine, layer_sync=layer_sync,
-            profiler=resolve("profilers", profiler, PROFILERS), max_epochs=max_epochs, min_epochs=min_epochs,
+            profiler=resolve("profilers", profiler, profilers, PROFILERS), max_epochs=max_epochs, min_epochs=min_epochs,
             max_steps=max_steps, min_steps=min_steps, limit_train_batches=limit_train_batches,
             limit_val_batches=limit_val_batches, limit_test_batches=limit_test_batches,
             limit_predict_batches=limit_predict_batches, fast_dev_run=fast_dev_run, overfit_batches=overfit_batches,
@@ -210,7 +211,7 @@ class Trainer(ArgparseArguments, lt_loops.Trainer):
 
 
 def _combine(loaders: Any, mode: Any) -> Any:
-    return CombinedLoader(loaders, mode)
+    return lt_data.CombinedLoader(loaders, mode)
 
 
 def _as_list(given: Any) -> list[Any]:
@@ -226,7 +227,9 @@ def _layer_sync(sync_batchnorm: bool, plugins: list[Any]) -> tuple[Any, list[Any
         raise MisconfigurationException(
             f"`sync_batchnorm={sync_batchnorm}` and {len(found)} plugins would replace layers. Leave one of them."
         )
-    return TorchSyncBatchNorm() if sync_batchnorm else next(iter(found), None), [p for p in plugins if p not in found]
+    return lt_accel.TorchSyncBatchNorm() if sync_batchnorm else next(iter(found), None), [
+        p for p in plugins if p not in found
+    ]
 
 
 def _check_barebones(**given: Any) -> None:
@@ -253,7 +256,7 @@ def _default_callbacks(
 ) -> list[Any]:
     """What a trainer has unless told otherwise."""
     has_checkpoint = any(hasattr(cb, "best_model_path") for cb in given)
-    bars = [cb for cb in given if isinstance(cb, ProgressBar)]
+    bars = [cb for cb in given if isinstance(cb, lt_callbacks.ProgressBar)]
     if checkpoints is False and has_checkpoint:
         raise MisconfigurationException(
             "`enable_checkpointing=False` and a checkpoint callback contradict each other. Leave one of them out."
@@ -264,14 +267,14 @@ def _default_callbacks(
             "Keep one bar, or none with `enable_progress_bar=False`."
         )
     found: list[Any] = []
-    if max_time is not None and not any(isinstance(cb, Timer) for cb in given):
-        found.append(Timer(max_time))
+    if max_time is not None and not any(isinstance(cb, lt_callbacks.Timer) for cb in given):
+        found.append(lt_callbacks.Timer(max_time))
     if checkpoints is not False and not has_checkpoint:
-        found.append(ModelCheckpoint())
+        found.append(lt_callbacks.ModelCheckpoint())
     if bar is not False and not bars:
-        found.append(default_progress_bar())
-    if summary is not False and not any(isinstance(cb, ModelSummary) for cb in given):
-        found.append(ModelSummary())
+        found.append(lt_callbacks.default_progress_bar())
+    if summary is not False and not any(isinstance(cb, lt_callbacks.ModelSummary) for cb in given):
+        found.append(lt_callbacks.ModelSummary())
     return found
 
 
@@ -288,4 +291,4 @@ def _loggers(logger: Any, root: Any, dry: bool) -> list[Any]:
             return [table, lt_loggers.HTMLLogger(save_dir).beside(table)]
         board = lt_loggers.TensorBoardLogger(save_dir)
         return [board, lt_loggers.CSVLogger(save_dir).beside(board), lt_loggers.HTMLLogger(save_dir).beside(board)]
-    return [resolve("loggers", x, LOGGERS, save_dir=save_dir) for x in _as_list(logger)]
+    return [resolve("loggers", x, lt_loggers, LOGGERS, save_dir=save_dir) for x in _as_list(logger)]
