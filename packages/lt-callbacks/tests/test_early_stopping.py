@@ -41,6 +41,12 @@ def test_training_stops_at_the_epoch_of_the_last_check(trainer_of):
     assert (trainer.current_epoch, stopper.stopped_epoch) == (3, 2)
 
 
+def test_the_reason_can_be_read_after_a_test(trainer_of):
+    stopper = EarlyStopping("val_loss", patience=2)
+    trainer_of(stopper, max_epochs=9, score=float).fit().setup("test")
+    assert stopper.stopping_reason is EarlyStoppingReason.PATIENCE_EXHAUSTED
+
+
 def test_each_validation_within_an_epoch_is_a_check(trainer_of):
     stopper = EarlyStopping("val_loss", patience=20)
     trainer_of(stopper, score=float, val_check_interval=0.2).fit()

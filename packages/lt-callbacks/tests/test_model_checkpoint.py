@@ -141,6 +141,25 @@ def test_a_resumed_run_goes_on_ranking(trainer_of, tmp_path, weights):
     assert weights(tmp_path / "last.ckpt") == 30
 
 
+def test_what_a_killed_save_replaced_is_deleted_when_the_run_goes_on(trainer_of, tmp_path, files):
+    first = ModelCheckpoint(tmp_path)
+    killed = trainer_of(first, max_epochs=2)
+    killed.remove_checkpoint = lambda path: None
+    killed.fit()
+    assert files() == ["epoch=0-step=10.ckpt", "epoch=1-step=20.ckpt"]
+    trainer_of(ModelCheckpoint(tmp_path), ckpt_path=first.best_model_path, max_epochs=3).fit()
+    assert files() == ["epoch=1-step=20.ckpt", "epoch=2-step=30.ckpt"]
+
+
+def test_a_last_that_a_kill_left_behind_is_written_at_the_end(trainer_of, tmp_path, weights):
+    first = ModelCheckpoint(tmp_path, save_last="link")
+    killed = trainer_of(first)
+    killed.link_checkpoint = lambda source, target: None
+    killed.fit()
+    trainer_of(ModelCheckpoint(tmp_path, save_last="link"), ckpt_path=first.best_model_path).fit()
+    assert weights(tmp_path / "last.ckpt") == 10
+
+
 def test_a_resumed_run_forgets_files_that_are_gone(trainer_of, tmp_path, weights):
     first = ModelCheckpoint(tmp_path, monitor="val_loss", save_last=True)
     trainer_of(first).fit()
@@ -187,6 +206,26 @@ def test_a_missing_monitor_fails_at_the_end_of_the_epoch_without_validation(trai
     saver = ModelCheckpoint(tmp_path, monitor="loss")
     with pytest.raises(MisconfigurationException, match=r"No metric exists\. Log it with"):
         trainer_of(saver, num_val_batches=[]).fit()
+
+
+def test_a_metric_of_the_epoch_may_be_logged_after_validation(trainer_of, tmp_path, weights):
+    log = LambdaCallback(on_train_epoch_end=lambda t, _: t.callback_metrics.update(epoch_loss=torch.tensor(0.5)))
+    saver = ModelCheckpoint(tmp_path, monitor="epoch_loss", every_n_train_steps=5)
+    trainer_of(log, saver).fit()
+    assert weights(saver.best_model_path) == 10
+
+
+def test_a_metric_that_a_second_run_does_not_log_is_named(trainer_of, tmp_path):
+    saver = ModelCheckpoint(tmp_path, monitor="train_loss")
+    trainer_of(saver, train_score=float).fit()
+    with pytest.raises(MisconfigurationException, match="monitors `train_loss`, which was not logged"):
+        trainer_of(saver).fit()
+
+
+def test_the_current_score_is_that_of_the_newest_scored_file(trainer_of, tmp_path):
+    saver = ModelCheckpoint(tmp_path, monitor="val_loss", save_last=True)
+    trainer_of(saver, max_epochs=3, score=float).fit()
+    assert saver.current_score.item() == saver.best_model_score.item() == 10
 
 
 def test_weights_are_saved_in_the_end_if_validation_never_ran(trainer_of, tmp_path, weights):

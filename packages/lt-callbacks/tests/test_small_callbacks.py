@@ -99,6 +99,22 @@ def test_the_rates_of_a_run_are_kept(trainer_of):
         assert monitor.lrs == {"lr-SGD/pg1": [0.5, 0.125], "lr-SGD/pg2": [0.5, 0.125]}
 
 
+def test_each_scheduler_has_a_curve_and_then_each_optimizer_without_one(trainer_of):
+    alone, scheduled = (torch.optim.SGD([{"params": [torch.zeros(1)], "name": n}], lr=0.5) for n in ("a", "b"))
+    one = torch.optim.lr_scheduler.ConstantLR(scheduled)
+    configs = [SimpleNamespace(scheduler=one, name=None, interval=i) for i in ("step", "epoch")]
+    monitor, loggers = LearningRateMonitor(), [SimpleNamespace(version=0)]
+    records = []
+    trainer_of(
+        monitor,
+        optimizers=[alone, scheduled],
+        lr_scheduler_configs=configs,
+        loggers=loggers,
+        log_metrics=records.append,
+    ).fit()
+    assert [sorted(record) for record in records[:2]] == [["lr-SGD-1/b", "lr-SGD-2/a"], ["lr-SGD-2/a", "lr-SGD/b"]]
+
+
 def test_learning_rates_need_a_logger(trainer_of):
     with pytest.raises(MisconfigurationException, match="no logger"):
         trainer_of(LearningRateMonitor()).fit()

@@ -57,7 +57,8 @@ def test_statistics_of_batch_normalization_are_the_mean_of_all_batches_and_nothi
     module = Normalized()
     batches = [torch.tensor([[1.0], [3.0]]), torch.tensor([[5.0], [5.0]])]
     step = lambda batch, batch_idx: module.training_step(batch, batch_idx)  # noqa: E731
-    loop = SimpleNamespace(loader=batches, num_batches=2, optimization=SimpleNamespace(training_step=step))
+    data, optimization = SimpleNamespace(loader=batches), SimpleNamespace(training_step=step)
+    loop = SimpleNamespace(data=data, num_batches=2, optimization=optimization)
     engine = SimpleNamespace(all_reduce=lambda tensor, op: tensor)
     compute_batch_norm(SimpleNamespace(fit_loop=loop, transfer=None, engine=engine), module)
     assert (module.norm.running_mean.item(), module.norm.momentum) == (3.5, 0.1)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lt_data import CombinedLoader, ResumableLoader, TensorLoader
 from lt_interfaces import Stateful
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, WeightedRandomSampler
 
 MODES = ["min_size", "max_size", "max_size_cycle", "sequential"]
 
@@ -103,6 +103,12 @@ def test_a_loader_of_unknown_length_leaves_the_whole_without_one():
     assert len(list(loader)) == 5
 
 
+def test_the_shortest_is_one_of_those_whose_length_is_known():
+    assert len(CombinedLoader({"few": range(3), "stream": DataLoader(Stream())}, "min_size")) == 3
+    with pytest.raises(TypeError):
+        len(CombinedLoader([DataLoader(Stream())], "min_size"))
+
+
 def test_loaders_that_claim_too_much_end_where_they_end():
     class Liar:
         def __len__(self):
@@ -162,6 +168,10 @@ def members(kind):
     if kind == "stateful":
         tensors = TensorLoader(torch.arange(5), batch_size=2, shuffle=True)
         return [tensors, ResumableLoader(range(10, 14), 1, shuffle=True)]
+    if kind == "own generators":
+        first, second = (torch.Generator().manual_seed(seed) for seed in (1, 2))
+        drawn = WeightedRandomSampler(torch.ones(4), 7, generator=second)
+        return [DataLoader(range(5), 2, shuffle=True, generator=first), DataLoader(range(4), 1, sampler=drawn)]
     return [ResumableLoader(range(5), 2, shuffle=True), {"x": DataLoader(range(3), 1, shuffle=True), "y": range(7)}]
 
 
@@ -190,8 +200,10 @@ def flat(stream):
     return [(repr(batch), idx, loader_idx, torch.rand(1).item()) for batch, idx, loader_idx in stream]
 
 
-@settings(deadline=None, max_examples=120)
-@given(st.sampled_from(MODES), st.sampled_from(["shuffling", "stateful", "mixed"]), st.integers(0, 15))
+@settings(deadline=None, max_examples=160)
+@given(
+    st.sampled_from(MODES), st.sampled_from(["shuffling", "own generators", "stateful", "mixed"]), st.integers(0, 15)
+)
 def test_a_loaded_state_continues_batches_and_random_numbers(mode, kind, taken):
     torch.manual_seed(4)
     loader, other = (CombinedLoader(members(kind), mode) for _ in range(2))

@@ -154,6 +154,12 @@ def test_predict_gives_one_output_per_batch_in_order():
     assert net.training
 
 
+def test_predictions_are_of_all_samples_whatever_is_dropped_in_training():
+    dropping = DataLoader(TensorDataset(X, Y), 8, drop_last=True)
+    assert sum(map(len, Trainer().predict(Net().eval(), dropping))) == 50
+    assert len(dropping) == 6
+
+
 def test_predict_iter_streams_and_keeps_nothing():
     trainer = Trainer()
     stream = trainer.predict_iter(Net(), loader())

@@ -240,12 +240,20 @@ def test_a_class_in_the_place_of_an_object_is_told():
 
 def test_a_stop_at_the_start_of_an_epoch_trains_none_of_it():
     class Stops:
+        validated = 0
+
         def on_train_epoch_start(self, trainer, module):
             trainer.should_stop = trainer.current_epoch == 1
 
-    trainer = quiet(callbacks=[Stops()])
-    trainer.fit(Net(), loader())
-    assert trainer.global_step == 7
+        def on_validation_start(self, trainer, module):
+            self.validated += 1
+
+    class Validates(Net):
+        validation_step = Net.training_step
+
+    trainer = quiet(callbacks=[Stops()], num_sanity_val_steps=0)
+    trainer.fit(Validates(), loader(), loader())
+    assert (trainer.global_step, trainer.callbacks[0].validated) == (7, 1)
 
 
 def test_a_plateau_by_step_sees_the_validation_of_its_epoch():

@@ -92,9 +92,11 @@ class EarlyStopping(Callback):
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         self._active = stage == "fit" and not trainer.fast_dev_run
-        self.stopping_reason, self.stopping_reason_message = EarlyStoppingReason.NOT_STOPPED, None
-        self._metric.validated_step = self._checked_step = -1
-        self._wants_to_stop = False
+        if stage == "fit":
+            self.stopping_reason, self.stopping_reason_message = EarlyStoppingReason.NOT_STOPPED, None
+            self._metric.forget()
+            self._checked_step = -1
+            self._wants_to_stop = False
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """A run that was ended right after it had decided to stop is not to go on."""

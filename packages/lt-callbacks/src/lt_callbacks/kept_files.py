@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 from lt_interfaces import MisconfigurationException, Trainer, rank_zero_warn
+from lt_interfaces.whole_file import write_text
 from torch import Tensor
 
 from lt_callbacks import ranking
 from lt_callbacks.checkpoint import Checkpoint
 from lt_callbacks.checkpoint_paths import is_address, is_same
-from lt_callbacks.whole_file import write_text
 
 TOLD = (
     "monitor", "dirpath", "best_model_path", "best_model_score", "current_score", "kth_best_model_path", "kth_value",
@@ -74,6 +74,7 @@ class KeptFiles(Checkpoint):
                 f"is {self.dirpath!r} now. Give the same `dirpath` to go on with them."
             )
         self.best_model_path = state_dict.get("best_model_path", "")
+        self.current_score = state_dict.get("current_score")
 
     def continues_in_folder_of(self, state_dict: dict[str, Any]) -> bool:
         """True if a saved state speaks of the folder that is written to now."""

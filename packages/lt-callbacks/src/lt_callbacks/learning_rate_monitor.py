@@ -73,21 +73,24 @@ class LearningRateMonitor(Callback):
 
 
 def _named(trainer: Trainer) -> Iterator[tuple[Any, str, str | None]]:
-    """Each optimizer once, with its name and its scheduler's interval if it has one."""
+    """The optimizer of each scheduler, then those without one, with a name of its own and the scheduler's interval."""
+    configs = [c for c in trainer.lr_scheduler_configs if getattr(c.scheduler, "optimizer", None) is not None]
+    scheduled: list[tuple[Any, str | None, str | None]] = [(c.scheduler.optimizer, c.name, c.interval) for c in configs]
+    known = {id(optimizer) for optimizer, _, _ in scheduled}
+    others = [(optimizer, None, None) for optimizer in trainer.optimizers if id(optimizer) not in known]
     taken: set[str] = set()
-    scheduled = {id(getattr(config.scheduler, "optimizer", None)): config for config in trainer.lr_scheduler_configs}
-    for optimizer in trainer.optimizers:
-        config = scheduled.get(id(optimizer))
-        name = base = getattr(config, "name", None) or f"lr-{type(optimizer).__name__}"
+    for optimizer, given, interval in scheduled + others:
+        name = base = given or f"lr-{type(optimizer).__name__}"
         repeat = 0
         while name in taken:
             repeat += 1
             name = f"{base}-{repeat}"
         taken.add(name)
-        yield optimizer, name, getattr(config, "interval", None)
+        yield optimizer, name, interval
 
 
 def _groups(optimizer: Any, name: str) -> Iterator[tuple[dict[str, Any], str]]:
     groups = optimizer.param_groups
     for i, group in enumerate(groups, 1):
-        yield group, name if len(groups) == 1 else f"{name}/{group.get('name', f'pg{i}')}"
+        own = group.get("name", "" if len(groups) == 1 else f"pg{i}")
+        yield group, f"{name}/{own}" if own else name

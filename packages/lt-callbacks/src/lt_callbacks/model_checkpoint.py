@@ -87,6 +87,8 @@ class ModelCheckpoint(KeptFiles):
         )
         self._active = True
         self._saved_step = self._last_step = 0
+        self._leaving: list[str] = []
+        """Files that the newest save replaces; a kill may come before they are deleted."""
 
     @property
     def state_key(self) -> str:
@@ -95,13 +97,14 @@ class ModelCheckpoint(KeptFiles):
 
     def state_dict(self) -> dict[str, Any]:
         own = {"saved_step": self._saved_step, "last_step": self._last_step, "schedule": self._schedule.state_dict()}
-        return super().state_dict() | own
+        return super().state_dict() | own | {"leaving": list(self._leaving)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         self._schedule.load_state_dict(state_dict.get("schedule", {}))
         if self.continues_in_folder_of(state_dict):
             self._saved_step, self._last_step = state_dict.get("saved_step", 0), state_dict.get("last_step", 0)
+            self._leaving = list(state_dict.get("leaving", ()))
 
     def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
         self._active = stage == "fit" and not trainer.fast_dev_run
@@ -118,6 +121,9 @@ class ModelCheckpoint(KeptFiles):
             self._schedule.start_clock()
             if self.best_k_models:
                 self._forget_lost_files(trainer)
+            if any(self._is_resumed(trainer, path) for path in (self.best_model_path, *self.best_k_models)):
+                self._last_step = 0  # a kill may have come between the save and its link
+            self._discard_leaving(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         if self._schedule.by_batch and self._active and self._schedule.batch_is_due(trainer):
@@ -192,7 +198,10 @@ class ModelCheckpoint(KeptFiles):
         names = [self._free_path(trainer, metrics)] if trainer.is_global_zero else []
         if trainer.is_global_zero and self.save_last:
             names.append(self._last_path(trainer, metrics))
-        self._write(trainer, trainer.engine.broadcast(names))
+        names = trainer.engine.broadcast(names)
+        if len(names) > 1:  # one that is started again goes on with this `last`, and needs no second name for it
+            self._leaving, self.last_model_path, self._last_step = names[:1], names[1], trainer.global_step
+        self._write(trainer, names)
 
     def _plan(self, trainer: Trainer, metrics: Mapping[str, Any], scored: bool) -> Plan:
         last = self._last_path(trainer, metrics) if self.save_last else ""
@@ -233,10 +242,12 @@ class ModelCheckpoint(KeptFiles):
 
     def _commit(self, trainer: Trainer, plan: Plan, ranked: bool = True) -> None:
         """Write what was planned, then delete what it replaces; the state in the file already counts the file."""
-        replaced, before = (plan.evicted, self.last_model_path), self.state_dict()
+        before = self.state_dict()
+        self._leaving = [path for path in (plan.evicted, self.last_model_path) if path]
         if ranked:
-            self._saved_step, self.current_score = trainer.global_step, plan.score
+            self._saved_step = trainer.global_step
         if plan.path:
+            self.current_score = plan.score
             self._keep(plan.path, plan.score, plan.evicted)
         if plan.last:
             self.last_model_path, self._last_step = plan.last, trainer.global_step
@@ -245,8 +256,12 @@ class ModelCheckpoint(KeptFiles):
         except BaseException:
             self.load_state_dict(before)
             raise
-        for path in replaced:
+        self._discard_leaving(trainer)
+
+    def _discard_leaving(self, trainer: Trainer) -> None:
+        for path in self._leaving:
             self._discard(trainer, path)
+        self._leaving = []
 
     def _write(self, trainer: Trainer, names: list[str]) -> None:
         """One serialisation, however many names."""
@@ -259,8 +274,9 @@ class ModelCheckpoint(KeptFiles):
         if names:
             trainer.call_loggers("after_save_checkpoint", self)
         if names and self.verbose:
-            score = "" if self.current_score is None else f", `{self.monitor}` {self.current_score.item():.5g}"
-            rank_zero_info(f"Epoch {trainer.current_epoch}, step {trainer.global_step}{score}: saved {names[0]}")
+            score = self.best_k_models.get(names[0])
+            told = "" if score is None else f", `{self.monitor}` {score.item():.5g}"
+            rank_zero_info(f"Epoch {trainer.current_epoch}, step {trainer.global_step}{told}: saved {names[0]}")
 
     def _discard(self, trainer: Trainer, path: str) -> None:
         in_use = path in ("", self.best_model_path, self.last_model_path, *self.best_k_models)

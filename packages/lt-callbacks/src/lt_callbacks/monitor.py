@@ -41,6 +41,10 @@ class Monitor:
     def __init__(self, name: str | None, owner: str) -> None:
         self.name = name
         self.owner = owner
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin a run: what was logged in another says nothing of this one."""
         self.moment: Moment | None = None
         self.validated_step = -1
 

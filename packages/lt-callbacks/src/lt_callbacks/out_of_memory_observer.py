@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 from lt_interfaces import Callback, Trainer, log
+from lt_interfaces.whole_file import write_text
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from lt_callbacks.summary import sizes
-from lt_callbacks.whole_file import write_text
 
 PATTERN = re.compile(r"out of memory|not enough memory|can't allocate memory|cannot allocate memory", re.IGNORECASE)
 

@@ -55,7 +55,7 @@ class SaveSchedule:
         """Begin a run with nothing owed."""
         self.is_owed = False
         self._fired = 0
-        self.monitor.validated_step = -1
+        self.monitor.forget()
 
     def start_clock(self) -> None:
         """Begin the first time interval."""
@@ -100,7 +100,8 @@ class SaveSchedule:
         self.monitor.validated_step = trainer.global_step
         self.monitor.learn(trainer, "validation")
         at_epoch_end = self._acts_at_epoch_end(trainer)
-        if not at_epoch_end:
+        epoch_end_follows = self.by_batch and validates_at_epoch_end_only(trainer)
+        if not (at_epoch_end or epoch_end_follows):
             self.monitor.require(trainer)
         epoch_is_due = not at_epoch_end and self._epoch_is_due(trainer)
         is_due = self.is_owed or epoch_is_due or self._step_is_due(trainer)

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from lt_interfaces import Callback, MisconfigurationException, Trainer
+from lt_interfaces.whole_file import write_text
 from torch import Tensor
 
 from lt_callbacks.log_steps import has_logged
-from lt_callbacks.whole_file import write_text
 
 
 class TrainingSpikeException(RuntimeError):

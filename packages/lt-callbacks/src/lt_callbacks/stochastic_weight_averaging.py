@@ -151,10 +151,10 @@ def compute_batch_norm(trainer: Any, module: Any) -> None:
         for layer in layers:
             layer.reset_running_stats()
             layer.momentum = None  # all batches count alike
-        for i, batch in enumerate(loop.loader):
+        for i, batch in enumerate(loop.data.loader):
             if i >= loop.num_batches:
                 break
-            batch = batch[0] if hasattr(loop.loader, "iterables") else batch
+            batch = batch[0] if hasattr(loop.data.loader, "iterables") else batch
             loop.optimization.training_step(batch if trainer.transfer is None else trainer.transfer(batch, 0), i)
     for layer, momentum in layers.items():
         layer.momentum = momentum

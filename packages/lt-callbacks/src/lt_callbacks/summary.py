@@ -8,7 +8,6 @@ import torch
 from lt_interfaces import rank_zero_warn
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
-from torch.utils.flop_counter import FlopCounterMode
 
 
 class Summary:
@@ -138,7 +137,11 @@ class Summary:
     def _run_example(self, example: Any, flops: bool) -> None:
         if any(hasattr(p, "device_mesh") for p in self.model.parameters()):
             return  # a sharded module runs on all ranks together or not at all
-        counter = FlopCounterMode(display=False) if flops else None
+        counter = None
+        if flops:
+            from torch.utils.flop_counter import FlopCounterMode
+
+            counter = FlopCounterMode(display=False)
         try:
             with _unchanged(self.model), self._recorded_sizes(), torch.no_grad(), counter or nullcontext():
                 _call(self.model, example)

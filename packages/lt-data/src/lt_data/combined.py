@@ -4,11 +4,13 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
+import torch
 from lt_interfaces import Stateful, did_you_mean
 from torch.utils.data import DataLoader
 
 from lt_data.current import Current
 from lt_data.modes import MODES, Combination
+from lt_data.passes import own_generators
 from lt_data.resumable import ResumableLoader
 from lt_data.structure import fill, leaves
 from lt_data.tensors import TensorLoader
@@ -102,8 +104,13 @@ class CombinedLoader:
         return current
 
     def __len__(self) -> int:
-        """The number of batches of a full iteration; TypeError if a loader does not know its own."""
-        pairs = zip(self._flattened, self._most(), strict=True)
+        """The number of batches of a full iteration; TypeError if a loader does not know its own.
+
+        In mode `min_size` one that does not, such as an endless stream, is taken to outlast those that do.
+        """
+        pairs = list(zip(self._flattened, self._most(), strict=True))
+        if self.mode == "min_size":
+            pairs = [pair for pair in pairs if pair[1] == 0 or _knows_length(pair[0])] or pairs
         return MODES[self.mode].length([0 if most == 0 else int(min(len(x), most)) for x, most in pairs])
 
     def reset(self) -> None:
@@ -118,12 +125,17 @@ class CombinedLoader:
             elif isinstance(loader, DataLoader):
                 loader._iterator = None
 
+    def _generators(self) -> list[torch.Generator]:
+        """Those that loaders without a state were given."""
+        return [g for x in self._flattened if not isinstance(x, Stateful) for g in own_generators(x)]
+
     def state_dict(self) -> dict[str, Any]:
         """The position and the states of those loaders that have one; the others are replayed to their position."""
         current = self._current.get()
         position = self._loaded if current is None or current.over else current.position()
         loaders = [x.state_dict() if isinstance(x, Stateful) else None for x in self._flattened]
-        return {"mode": self.mode, "loaders": loaders, "position": position}
+        generators = [generator.get_state() for generator in self._generators()]
+        return {"mode": self.mode, "loaders": loaders, "position": position, "generators": generators}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Let the next iteration give what was still to come."""
@@ -136,5 +148,15 @@ class CombinedLoader:
         for loader, state in zip(self._flattened, states, strict=True):
             if state is not None:
                 loader.load_state_dict(state)
+        for generator, state in zip(self._generators(), state_dict.get("generators", ()), strict=False):
+            generator.set_state(state)
         self._current.set(None)
         self._loaded = state_dict["position"]
+
+
+def _knows_length(loader: Any) -> bool:
+    try:
+        len(loader)
+    except (TypeError, NotImplementedError):
+        return False
+    return True

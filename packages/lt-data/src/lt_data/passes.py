@@ -16,21 +16,23 @@ class Pass:
     """Up to `limit` batches of a loader; given a `position`, those after it.
 
     A loader with a state of its own continues by itself. Any other starts again with the random numbers that it had:
-    those before `iter` and before the first batch, since a shuffling loader draws its order at either. Then only
-    indices are skipped where torch's own loader reads by index in this process, or else batches are drawn and dropped.
+    those before `iter` and before the first batch, since a shuffling loader draws its order at either, from torch's
+    generator or from one that it was given. Then only indices are skipped where torch's own loader reads by index in
+    this process, or else batches are drawn and dropped.
     """
 
     def __init__(self, loader: Any, limit: float, position: dict[str, Any] | None = None) -> None:
         self.limit = limit
         self.taken = 0
-        self._seeds: list[torch.Tensor] | None = None
+        self._seeds: list[list[torch.Tensor]] | None = None
+        self._generators = own_generators(loader)
         if isinstance(loader, Stateful):
             self.iterator = iter(cast(Iterable[Any], loader))
             self.taken = position["taken"] if position else 0
         elif position:
             self._replay(loader, **position)
         else:
-            self._seeds = [torch.get_rng_state()]
+            self._seeds = [self._states()]
             self.iterator = iter(loader)
 
     def __iter__(self) -> Iterator[Any]:
@@ -40,7 +42,7 @@ class Pass:
         if self.taken >= self.limit:
             raise StopIteration
         if self.taken == 0 and self._seeds is not None:
-            self._seeds[1:] = [torch.get_rng_state()]
+            self._seeds[1:] = [self._states()]
         batch = next(self.iterator)
         self.taken += 1
         return batch
@@ -49,22 +51,30 @@ class Pass:
         """What it takes to continue after the batches taken so far."""
         return {"taken": self.taken, "seeds": self._seeds}
 
-    def _replay(self, loader: Any, taken: int, seeds: list[torch.Tensor] | None) -> None:
+    def _states(self) -> list[torch.Tensor]:
+        return [torch.get_rng_state(), *(generator.get_state() for generator in self._generators)]
+
+    def _put_back(self, states: list[torch.Tensor]) -> None:
+        torch.set_rng_state(states[0])
+        for generator, state in zip(self._generators, states[1:], strict=False):
+            generator.set_state(state)
+
+    def _replay(self, loader: Any, taken: int, seeds: list[list[torch.Tensor]] | None) -> None:
         self._seeds = seeds
         skipped = _Skipping.of(loader, taken)
         with _undisturbed():
             if seeds:
-                torch.set_rng_state(seeds[0])
+                self._put_back(seeds[0])
             if skipped is not None:
                 self.iterator = iter(skipped.loader)
                 if seeds and taken:
-                    torch.set_rng_state(seeds[1])
+                    self._put_back(seeds[1])
                 skipped.skip()
                 self.taken = taken
                 return
             self.iterator = iter(loader)
             if seeds and taken:
-                torch.set_rng_state(seeds[1])
+                self._put_back(seeds[1])
             for self.taken in range(1, taken + 1):
                 if next(self.iterator, self) is self:
                     raise _too_far(taken, self.taken - 1)
@@ -100,6 +110,14 @@ class _Skipping:
         for done in range(self.count):
             if next(self._indices, self) is self:
                 raise _too_far(self.count, done)
+
+
+def own_generators(loader: Any) -> list[torch.Generator]:
+    """The generators that a loader or its samplers were given, each once."""
+    batches = getattr(loader, "batch_sampler", None)
+    owners = (loader, getattr(loader, "sampler", None), batches, getattr(batches, "sampler", None))
+    found = (getattr(owner, "generator", None) for owner in owners)
+    return list({id(g): g for g in found if isinstance(g, torch.Generator)}.values())
 
 
 def _too_far(count: int, there: int) -> RuntimeError:

@@ -43,6 +43,9 @@ class Feed:
         self._workers, self._kept = dict(state["workers"]), state["kept"]
         if "loader" in state and isinstance(self._twin, Stateful):
             self._twin.load_state_dict(state["loader"])
+            if isinstance(state["loader"], dict) and state["loader"].get("_iterator_finished"):
+                with rng.isolated():  # torchdata makes an iterator of this state only to throw it away: do that now
+                    self._twin.state_dict()
             return True
         return False
 

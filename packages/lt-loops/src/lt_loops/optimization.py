@@ -51,7 +51,9 @@ class Optimization:
         """Go on inside a saved window."""
         parameters = dict(self.module.named_parameters())
         for name, gradient in gathered.get("gradients", {}).items():
-            p = parameters[name]
+            p = parameters.get(name)
+            if p is None:  # pruned now, and not when this was saved
+                continue
             p.grad = torch.zeros_like(p)
             local_part(p.grad).copy_(gradient)
 

@@ -11,7 +11,7 @@ from lt_loops.evaluation import evaluation_mode, remember_modes, training_mode
 from lt_loops.hooks import indexed, trimmed
 from lt_loops.parcel import Parcel
 from lt_loops.regrouping import dealt_sampler
-from lt_loops.sources import Source, batches, flat, limited
+from lt_loops.sources import Source, batches, complete, flat, limited
 
 _NOTHING = object()
 
@@ -48,7 +48,7 @@ class PredictionLoop:
         """Request the loaders and count their batches."""
         trainer = self.trainer
         self.given = self.source.request(trainer.clock)
-        given = flat(self.given)
+        given = [complete(x) for x in flat(self.given)]
         self.loaders = [
             trainer.engine.setup_dataloaders(
                 x,

@@ -1,5 +1,6 @@
 """Where batches come from: arguments, data module or module; how many of them; on which device."""
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import torch
 from lt_interfaces import MisconfigurationException, is_overridden
 from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader
 
 from lt_loops.clock import Clock
 from lt_loops.hooks import trimmed
@@ -87,6 +89,17 @@ def flat(loaders: Any) -> list[Any]:
         return [loaders]
     members = loaders.values() if isinstance(loaders, Mapping) else loaders
     return [leaf for m in members for leaf in flat(m)]
+
+
+def complete(loader: Any) -> Any:
+    """The loader with its last, short batch, should it have been told to drop that."""
+    if not (isinstance(loader, DataLoader) and loader.drop_last):
+        return loader
+    twin = copy.copy(loader)
+    vars(twin).update(drop_last=False, _iterator=None)  # torch allows no assignment
+    if type(loader.batch_sampler) is BatchSampler:
+        vars(twin)["batch_sampler"] = BatchSampler(loader.sampler, loader.batch_sampler.batch_size, drop_last=False)
+    return twin
 
 
 def length(loader: Any) -> float:

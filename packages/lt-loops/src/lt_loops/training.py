@@ -123,7 +123,7 @@ class FitLoop:
             if self.data.feed is not feed:  # a hook had the loader requested again
                 data = self.begin_epoch()
             if trainer.should_stop and self.may_stop():
-                return self.end_epoch()
+                return self.end_epoch(skipped=True)
         self.optimization.refresh()
         recorder.at_steps(TRAIN_STEP)
         trainer.see_new_callbacks()
@@ -163,7 +163,7 @@ class FitLoop:
             rng.restore(resumed["rng"], self.data.feed.generators)
         self.end_epoch()
         if resumed is not None:  # hooks may have drawn, and the next epoch goes on from there
-            resumed["rng"] = rng.capture(self.data.feed.generators)
+            resumed["rng"] = rng.capture()  # the loader's own generators stand there by themselves
 
     def after_batch(self) -> bool:
         """What follows a batch and its hooks; True if no other batch is to follow."""

@@ -104,7 +104,9 @@ class TrainingData:
         now = rng.capture() if resumed is None else resumed["rng"]
         stateful = resumed is not None and feed.load_state_dict(resumed["feed"])
         if not position or self.epoch_rng is None:
-            rng.restore(now, () if resumed is None else feed.generators)
+            every = self.trainer.reload_dataloaders_every_n_epochs
+            is_new = not position and every and self.trainer.progress.epoch % every == 0  # as in a run without a stop
+            rng.restore(now, () if resumed is None or is_new else feed.generators)
             self.epoch_rng = rng.capture(feed.generators)
             return feed.start(position, stateful)
         rng.restore(self.epoch_rng, () if stateful else feed.generators)

@@ -14,6 +14,7 @@ from lt_loops.clock import Clock, checked
 from lt_loops.evaluation import EvaluationLoop
 from lt_loops.hooks import Hooks, check_callbacks
 from lt_loops.lifecycle import Lifecycle
+from lt_loops.logger_calls import LoggerCalls
 from lt_loops.optimizers import Schedulers
 from lt_loops.prediction import PredictionLoop
 from lt_loops.readings import TrainerState
@@ -153,7 +154,7 @@ class Trials(Lifecycle):
             getattr(inner, loop).source = getattr(self, loop).source
         inner.progress, inner.recorder, inner.hooks = Progress(), Recorder(inner.engine), Hooks()
         inner.state, inner.should_stop, inner.stop_signal = TrainerState(), False, None
-        inner.stop_requests = StopRequests(inner)
+        inner.stop_requests, inner.call_loggers = StopRequests(inner), LoggerCalls(inner)
         inner.num_sanity_val_steps, inner.ckpt_path = 0, None
         return inner
 
