@@ -185,6 +185,15 @@ def test_kill_9_after_save_keeps_the_rows_that_were_flushed(tmp_path):
     assert lines == ["loss,step", *(f"{step / 2},{step}" for step in range(len(lines) - 1))]
 
 
+def test_what_a_killed_rewrite_left_is_swept_when_the_run_goes_on(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".metrics.csv.0123.tmp").write_text("step")
+    logger = CSVLogger(tmp_path, name=None, version="run")
+    logger.log_metrics({"a": 1}, 1)
+    logger.save()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["metrics.csv"]
+
+
 def test_the_file_can_be_read_right_after_the_first_record(tmp_path):
     logger = CSVLogger(tmp_path)
     logger.log_metrics({"loss": 1.0})

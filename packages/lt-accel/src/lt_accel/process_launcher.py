@@ -38,7 +38,8 @@ def launch_processes(strategy: Strategy, function: Callable[[], Any]) -> Any:
     threads = torch.get_num_threads()
     variables |= share_threads(strategy.num_processes)
     running: dict[Connection, Any] = {}
-    if method == "fork":
+    freezes = method == "fork" and gc.get_freeze_count() == 0
+    if freezes:
         gc.freeze()  # collected in a child, garbage of this process may wait for threads that were not forked
     try:
         for i in range(strategy.num_processes):
@@ -50,7 +51,8 @@ def launch_processes(strategy: Strategy, function: Callable[[], Any]) -> Any:
             running[ours] = process
         return _collect(running)
     finally:
-        gc.unfreeze()
+        if freezes:
+            gc.unfreeze()
         torch.set_num_threads(threads)
         for process in running.values():
             process.kill()

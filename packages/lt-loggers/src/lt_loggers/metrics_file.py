@@ -32,6 +32,8 @@ class MetricsFile:
         self._last_step: int | None = None
         self._flushed = 0.0
         self._is_failing = False
+        for left in path.parent.glob(f".{path.name}.*.tmp"):  # by a process that was killed while it rewrote the file
+            left.unlink(missing_ok=True)
 
     def append(self, row: dict[str, Any], step: int | None = None) -> None:
         """Take one row, which is kept and not copied; without `step` it follows the last one in the file."""
