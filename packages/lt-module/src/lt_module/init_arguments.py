@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from lt_interfaces import did_you_mean
 from lt_interfaces.masking import masks_in
 
+from lt_module.annotated_values import annotated, annotations
 from lt_module.attribute_dict import AttributeDict
 
 T = TypeVar("T")
@@ -59,6 +60,7 @@ def instantiate(
     """A new `cls` from saved hyperparameters, updated by `overrides`; what `__init__` does not know is left out.
 
     With `name`, the argument of `__init__` that took all hyperparameters in one object, they are passed so again.
+    Where `__init__` is annotated with an enum, a dataclass, a path or a duration, saved values become that again.
     An override that fits nowhere is an error, and so is a required argument that is in neither, or a secret that was
     not saved.
     """
@@ -75,6 +77,8 @@ def instantiate(
     elif not open_ended:
         accepted = names | {p.name for p in parameters if p.kind is Kind.VAR_POSITIONAL}
         values = {key: value for key, value in values.items() if key in accepted}
+    kinds = annotations(cls.__init__)
+    values = {key: annotated(value, kinds.get(key)) for key, value in values.items()}
     if unknown := [key for key in overrides if key not in names and not open_ended]:
         raise TypeError(f"`{cls.__name__}` takes no argument `{unknown[0]}`. {did_you_mean(unknown[0], names)}")
     if name not in names:
