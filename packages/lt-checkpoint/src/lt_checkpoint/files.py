@@ -8,11 +8,11 @@ from typing import TypeVar
 
 from lt_interfaces import CheckpointError, CorruptCheckpoint
 
-from lt_checkpoint.paths import StrPath, below, local, remote, shown
+from lt_checkpoint.paths import StrPath, below, local, remote, shown, temporary_name
 from lt_checkpoint.reading import is_file, is_folder, open_shards, opened, stored_step, verify
 from lt_checkpoint.remote import copy, forget, listing, matching
 from lt_checkpoint.shards import META, TORCH_INDEX, is_shard
-from lt_checkpoint.writing import atomic_write, is_temporary, temporary_name
+from lt_checkpoint.writing import atomic_write, is_temporary
 from lt_checkpoint.writing import link as link_file
 
 P = TypeVar("P", bound=StrPath)

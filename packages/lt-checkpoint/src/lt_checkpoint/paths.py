@@ -60,3 +60,8 @@ def inside(root: StrPath, name: StrPath) -> Path:
             f"`{path}` leads out of `{base}` through a symbolic link. Remove the link or use another name."
         )
     return path
+
+
+def temporary_name() -> str:
+    """A name for what is about to come or to go."""
+    return f".lt-{os.urandom(8).hex()}.tmp"

@@ -4,14 +4,13 @@ What a store's name means, and who may enter, is for fsspec and the store's own 
 their settings come from the environment or from `fsspec.config`.
 """
 
-import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
-from lt_checkpoint.paths import shown
+from lt_checkpoint.paths import shown, temporary_name
 
 _CHUNK_BYTES = 1 << 20
 _READ_ONLY = ("http://", "https://")
@@ -123,7 +122,7 @@ def _parent(key: str) -> str:
 
 def _begin(store: Any, key: str) -> tuple[str, Any]:
     """A file that nobody sees under the key before it is published, and the name that it has until then."""
-    aside = f"{_parent(key)}/.lt-{secrets.token_hex(8)}.tmp"
+    aside = f"{_parent(key)}/{temporary_name()}"
     try:
         file = store.open(aside, "wb", autocommit=False)
     except FileNotFoundError:

@@ -9,7 +9,6 @@ import errno
 import fcntl
 import os
 import re
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from lt_checkpoint.paths import StrPath, local, remote
+from lt_checkpoint.paths import StrPath, local, remote, temporary_name
 from lt_checkpoint.remote import upload
 
 _TEMPORARY = re.compile(r"\.lt-[0-9a-f]{16}\.tmp")
@@ -95,11 +94,6 @@ def link(origin: Path, goal: Path) -> None:
 def _copy(origin: Path, goal: Path) -> None:
     with open(origin, "rb") as read, _beside(goal, origin.stat().st_size) as write:
         shutil.copyfileobj(read, write)
-
-
-def temporary_name() -> str:
-    """A name for what is about to come or to go."""
-    return f".lt-{secrets.token_hex(8)}.tmp"
 
 
 def is_temporary(name: str) -> bool:
