@@ -196,14 +196,18 @@ class RemoteLogger(Logger):
                 del batch[0]
 
     def _connect(self) -> None:
+        outbox = self._opened()
         try:
             self._experiment = self.connect()
         except Exception as error:
-            raise NotConnected(str(error)) from error
+            failure = NotConnected(str(error))
+            failure.__cause__ = error
+            outbox.first_error = outbox.first_error or failure  # known before those go on who wait for this attempt
+            raise failure from error
         finally:
             self._attempt.set()
         # Back-ends close themselves when the program ends; what still waits must be sent before that.
-        self._opened().close_at_exit(self.finish_seconds)
+        outbox.close_at_exit(self.finish_seconds)
 
     def _is_away(self, error: Exception) -> bool:
         return isinstance(error, NotConnected) or self.is_away(error)
