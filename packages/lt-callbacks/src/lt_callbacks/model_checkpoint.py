@@ -96,8 +96,9 @@ class ModelCheckpoint(KeptFiles):
         return type(self).__qualname__ + repr({name: getattr(self, name) for name in told})
 
     def state_dict(self) -> dict[str, Any]:
-        own = {"saved_step": self._saved_step, "last_step": self._last_step, "schedule": self._schedule.state_dict()}
-        return super().state_dict() | own | {"leaving": list(self._leaving)}
+        steps = {"saved_step": self._saved_step, "last_step": self._last_step}
+        own = {**steps, "schedule": self._schedule.state_dict(), "leaving": list(self._leaving)}
+        return super().state_dict() | own
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)

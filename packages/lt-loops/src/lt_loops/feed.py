@@ -1,6 +1,5 @@
 """The batches of training, epoch by epoch, from any position on without loading those before it."""
 
-import copy
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -11,7 +10,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from torch.utils.data._utils import pin_memory
 
 from lt_loops import rng
-from lt_loops.sources import flat, is_combined
+from lt_loops.sources import altered, flat, is_combined
 
 
 class Feed:
@@ -182,19 +181,13 @@ def _draws_in_order(loader: Any) -> bool:
 
 
 def _stamping(loader: DataLoader[Any]) -> DataLoader[Any]:
-    twin = copy.copy(loader)
-    twin.collate_fn = _Stamping(loader.collate_fn)
-    twin._iterator = None
-    return twin
+    return altered(loader, collate_fn=_Stamping(loader.collate_fn))
 
 
 def _from(loader: DataLoader[Any], position: int) -> DataLoader[Any]:
     """The loader as it is, but for the batches that it no longer gives."""
-    twin = copy.copy(loader)
     name = "sampler" if loader.batch_sampler is None else "batch_sampler"
-    vars(twin)[name] = _Rest(getattr(loader, name), position)  # torch allows no assignment
-    twin._iterator = None
-    return twin
+    return altered(loader, **{name: _Rest(getattr(loader, name), position)})
 
 
 def _begun(twin: DataLoader[Any]) -> None:

@@ -1,6 +1,5 @@
 """The rest of an epoch for another number of processes than began it: each sample that is left, once."""
 
-import copy
 import random
 import sys
 from collections.abc import Iterator, Sized
@@ -11,7 +10,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, Sampler
 
 from lt_loops import rng
-from lt_loops.sources import flat, is_combined
+from lt_loops.sources import altered, flat, is_combined
 
 
 @dataclass(slots=True)
@@ -73,11 +72,9 @@ def _drawn_together(sampler: Any, seed: int, epoch: int) -> list[int]:
 
 
 def _with_sampler(loader: DataLoader[Any], sampler: Any) -> DataLoader[Any]:
-    twin = copy.copy(loader)
     drop_last = loader.drop_last and isinstance(sampler, _Listed)
     batch_sampler = BatchSampler(sampler, loader.batch_sampler.batch_size, drop_last)  # type: ignore[union-attr]
-    vars(twin).update(sampler=sampler, batch_sampler=batch_sampler, _iterator=None)
-    return twin
+    return altered(loader, sampler=sampler, batch_sampler=batch_sampler)
 
 
 class _Listed(Sampler[int]):

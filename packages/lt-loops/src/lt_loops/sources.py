@@ -95,10 +95,16 @@ def complete(loader: Any) -> Any:
     """The loader with its last, short batch, should it have been told to drop that."""
     if not (isinstance(loader, DataLoader) and loader.drop_last):
         return loader
+    batched = loader.batch_sampler
+    if type(batched) is BatchSampler:
+        batched = BatchSampler(loader.sampler, batched.batch_size, drop_last=False)
+    return altered(loader, drop_last=False, batch_sampler=batched)
+
+
+def altered(loader: DataLoader[Any], **attributes: Any) -> DataLoader[Any]:
+    """A copy that has not begun, with other attributes, also those that torch lets nobody assign."""
     twin = copy.copy(loader)
-    vars(twin).update(drop_last=False, _iterator=None)  # torch allows no assignment
-    if type(loader.batch_sampler) is BatchSampler:
-        vars(twin)["batch_sampler"] = BatchSampler(loader.sampler, loader.batch_sampler.batch_size, drop_last=False)
+    vars(twin).update(attributes, _iterator=None)
     return twin
 
 
